@@ -1,0 +1,1 @@
+"""Everything that services say to each other. Start with `contracts.topics`."""

@@ -1,0 +1,74 @@
+"""Audit records: who changed what, when, from, to and why. One topic per service."""
+
+from datetime import datetime
+from uuid import UUID
+
+from contracts.message import Message, Value
+from contracts.order import Currency, OrderStatus, PaymentStatus
+from contracts.topics import (
+    AUDIT_INVENTORY,
+    AUDIT_ORDER,
+    AUDIT_PAYMENT,
+)
+
+
+class OrderAudited(Message, type="audit.order-changed.v1", topic=AUDIT_ORDER):
+    """Change number `version` of an order. Replaying 1..n gives the order's row."""
+
+    order_id: UUID
+    version: int
+    action: str
+    """The wire name of the message that caused the change, or the saga's own event."""
+    old_status: OrderStatus | None
+    new_status: OrderStatus
+    payment_status: PaymentStatus
+    saga_state: str
+    total: int | None
+    currency: Currency | None
+    amount_refunded: int = 0
+    changed_by: str
+    reason: str | None
+    admin_notes: str | None
+    at: datetime
+
+
+class StockMove(Value):
+    product_id: UUID
+    quantity: int
+    """Change of the stock level: negative when stock leaves the shelf."""
+
+
+class InventoryAudited(Message, type="audit.inventory-changed.v1", topic=AUDIT_INVENTORY):
+    """Stock moved, for an order or by a person, or a product was administered."""
+
+    order_id: UUID | None = None
+    product_id: UUID | None = None
+    action: str
+    """reserved, rejected, committed, restored, adjusted, product_put, product_removed."""
+    moves: tuple[StockMove, ...] = ()
+    changed_by: str
+    reason: str | None
+    at: datetime
+
+    @property
+    def key(self) -> str:
+        return str(self.order_id or self.product_id)
+
+
+class PaymentAudited(Message, type="audit.payment-changed.v1", topic=AUDIT_PAYMENT):
+    """Change number `version` of a payment."""
+
+    order_id: UUID
+    version: int
+    action: str
+    old_status: str | None
+    new_status: str
+    payment_intent_id: str | None
+    amount: int
+    currency: Currency
+    amount_received: int
+    amount_refunded: int
+    changed_by: str
+    """`stripe:evt_...` for a webhook, `stripe:call` for an answer, or the asking service."""
+    reason: str | None
+    at: datetime

@@ -1,0 +1,236 @@
+"""Takes batches of records from Kafka, on FastStream's broker, and acknowledges them.
+
+FastStream and aiokafka by default acknowledge too early, decode in a way that loses a batch for one
+bad record, and let a rebalance overtake a batch in hand. Here the kit decides: records come raw,
+offsets are committed only for what is settled, and a rebalance waits for the batch in hand.
+Offsets are committed once a second, not per batch: the inbox makes a late commit harmless.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka.errors import IllegalStateError, KafkaError
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.annotations import KafkaMessage
+from faststream.kafka.message import KafkaAckableMessage
+
+from contracts.topics import Topic
+from services.kit import trace
+from services.kit.messages import Record
+from services.kit.processor import Abandoned, BatchProcessor
+from services.kit.settings import ServiceSettings
+from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, LAG, log
+
+_COMMIT_EVERY = 1.0
+_LAG_EVERY = 5.0
+
+
+class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
+    """The consumer group member of one service process."""
+
+    def __init__(
+        self,
+        name: str,
+        topics: Sequence[Topic],
+        settings: ServiceSettings,
+        processor: BatchProcessor,
+        tracing: trace.Tracing,
+    ) -> None:
+        self._name = name
+        self._topics = [topic.name for topic in topics]
+        self._processor = processor
+        self._tracing = tracing
+        self._stalled_after = settings.stalled_after_seconds
+        self._batch = asyncio.Lock()
+        self._revoking = False
+        self._stopping = False
+        self._settled: dict[TopicPartition, int] = {}
+        self._committed: dict[TopicPartition, int] = {}
+        self._lag = 0
+        self._progress_at = time.monotonic()
+        self._joined = False
+        self._broker = KafkaBroker(
+            settings.kafka_bootstrap_servers,
+            client_id=name,
+            consumer_only=True,
+            allow_auto_create_topics=False,
+            graceful_timeout=15.0,
+            logger=None,
+        )
+        self._subscriber = self._broker.subscriber(
+            *self._topics,
+            batch=True,
+            group_id=name,
+            group_instance_id=settings.group_instance_id,
+            ack_policy=AckPolicy.MANUAL,
+            parser=self._as_it_came,
+            decoder=_undecoded,
+            listener=self,
+            auto_offset_reset="earliest",
+            max_records=settings.batch_size,
+            # FastStream sleeps as long again after an empty poll, so keep it short.
+            batch_timeout_ms=10,
+            fetch_max_wait_ms=settings.fetch_max_wait_ms,
+            max_partition_fetch_bytes=512 * 1024,
+            session_timeout_ms=15_000,
+            heartbeat_interval_ms=3_000,
+            # Longer than any batch: a member that is still committing must not be thrown out.
+            rebalance_timeout_ms=60_000,
+        )
+        self._subscriber(self._take)
+
+    async def start(self) -> None:
+        """Join the group.
+
+        Raises:
+            KafkaError: the broker cannot be reached.
+        """
+        try:
+            await self._broker.start()
+        except BaseException:
+            await self._broker.stop()
+            raise
+
+    async def stop(self) -> None:
+        """Finish the batch in hand, acknowledge, leave the group."""
+        self._stopping = True
+        async with self._batch:
+            await self._commit()
+        await self._broker.stop()
+
+    async def _as_it_came(self, records: tuple[ConsumerRecord[bytes, bytes], ...]) -> KafkaMessage:
+        return KafkaAckableMessage(
+            body=b"",
+            raw_message=records,
+            message_id="",
+            consumer=self._consumer,
+        )
+
+    @property
+    def _consumer(self) -> AIOKafkaConsumer:
+        return self._subscriber.consumer
+
+    async def _take(self, message: KafkaMessage) -> None:
+        """Settle one batch. FastStream calls this for one batch after the other."""
+        records: tuple[ConsumerRecord[bytes, bytes], ...] = message.raw_message
+        async with self._batch:
+            if self._stopping:
+                return
+            started = time.perf_counter()
+            batch = [Record.of(record) for record in records]
+            try:
+                with self._tracing.batch(f"{self._name} batch", _traceparents(batch)):
+                    await self._processor.process(batch)
+            except Abandoned:
+                # The rebalance resets positions to the committed offsets; nothing is skipped.
+                return
+            for record in batch:
+                self._settled[TopicPartition(record.topic, record.partition)] = record.offset + 1
+            self._progress_at = time.monotonic()
+            seconds = time.perf_counter() - started
+            BATCH_SIZE.observe(len(batch))
+            BATCH_SECONDS.observe(seconds)
+            log.debug("batch settled", records=len(batch), seconds=round(seconds, 4))
+
+    def keep_trying(self) -> bool:
+        """Whether a batch that waits for infrastructure is still ours to settle."""
+        return not (self._revoking or self._stopping)
+
+    # -- rebalancing ---------------------------------------------------------------------------
+
+    async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        self._revoking = True
+        try:
+            async with self._batch:
+                await self._commit()
+                self._settled.clear()
+                self._committed.clear()
+        finally:
+            self._revoking = False
+
+    async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
+        self._joined = True
+        self._progress_at = time.monotonic()
+
+    # -- acknowledging -------------------------------------------------------------------------
+
+    async def commit_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_COMMIT_EVERY)
+            await self._commit()
+
+    async def _commit(self) -> None:
+        due = {
+            partition: offset
+            for partition, offset in self._settled.items()
+            if self._committed.get(partition) != offset
+        }
+        if not due or self._subscriber.consumer is None:
+            return
+        try:
+            await self._consumer.commit(due)
+        except (KafkaError, IllegalStateError) as error:
+            # Thrown out of the group or no broker: what is settled comes again and is skipped.
+            log.warning("offsets not committed", error=repr(error))
+        else:
+            self._committed.update(due)
+
+    # -- health --------------------------------------------------------------------------------
+
+    async def measure_regularly(self) -> None:
+        while True:
+            await asyncio.sleep(_LAG_EVERY)
+            try:
+                await self._measure_lag()
+            except (KafkaError, OSError, IllegalStateError) as error:
+                log.debug("lag unknown", error=repr(error))
+
+    async def _measure_lag(self) -> None:
+        consumer = self._consumer
+        if consumer is None:
+            return
+        assigned = consumer.assignment()
+        ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned) if assigned else {}
+        lags: dict[str, int] = dict.fromkeys(self._topics, 0)
+        for partition, end in ends.items():
+            reached = self._settled.get(partition)
+            if reached is None:
+                reached = await consumer.position(partition)
+            lags[partition.topic] += max(0, end - reached)
+        for topic, lag in lags.items():
+            LAG.labels(topic).set(lag)
+        self._lag = sum(lags.values())
+        if self._lag == 0:
+            self._progress_at = time.monotonic()
+
+    @property
+    def ready(self) -> bool:
+        return self._joined and not self._stopping
+
+    def stalled_for(self) -> float:
+        """Seconds without progress while there is work; 0.0 when idle or waiting for others."""
+        if self._lag == 0 or self._processor.waiting_for_infrastructure:
+            return 0.0
+        return time.monotonic() - self._progress_at
+
+    @property
+    def stalled(self) -> bool:
+        return self.stalled_for() > self._stalled_after
+
+
+async def _undecoded(_message: KafkaMessage) -> Any:
+    """The kit decodes by itself, record by record: see `services.kit.messages`."""
+    return None
+
+
+def _traceparents(batch: Sequence[Record]) -> list[str | None]:
+    return [
+        value.decode("ascii", "replace")
+        for record in batch
+        for name, value in record.headers
+        if name == "traceparent" and value
+    ]

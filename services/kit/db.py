@@ -1,0 +1,61 @@
+"""The connection pool of a service's own database."""
+
+import asyncio
+from typing import Any, TypeAlias
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from services.kit.errors import is_infrastructure
+from services.kit.telemetry import STATEMENTS, log
+
+# asyncpg's classes are generic for type checkers only, so the aliases are text.
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
+Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
+
+__all__ = ["Connection", "Pool", "is_infrastructure", "open_pool"]
+
+
+async def open_pool(dsn: str, *, size: int, application: str) -> Pool:
+    """Connect, waiting for the server as long as it takes.
+
+    `application` is the name that `pg_stat_activity` shows.
+    """
+    pause = 0.2
+    while True:
+        try:
+            return await asyncpg.create_pool(
+                dsn,
+                min_size=2,
+                max_size=size,
+                command_timeout=60,
+                timeout=10,
+                init=_count_statements,
+                reset=_nothing_to_reset,
+                server_settings={
+                    "application_name": application,
+                    "timezone": "UTC",
+                    # Plans for arrays of unknown length do not get better by planning again.
+                    "plan_cache_mode": "force_generic_plan",
+                    # A client that hangs in mid-transaction must not hold locks for ever.
+                    "idle_in_transaction_session_timeout": "60s",
+                },
+            )
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            log.warning("waiting for the database", error=str(error), pause=pause)
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+async def _count_statements(connection: Connection) -> None:
+    def count(_record: Any) -> None:
+        STATEMENTS.inc()
+
+    connection.add_query_logger(count)
+
+
+async def _nothing_to_reset(_connection: Connection) -> None:
+    """Spare the round trip of asyncpg's own reset: only `Service.transaction` uses the pool, and
+    it leaves no session state behind."""

@@ -1,0 +1,146 @@
+"""A record from Kafka as a message, and a message as a record for Kafka.
+
+Decoding never raises: one record that is not a message of ours must not lose its batch.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, NamedTuple, TypeVar
+from uuid import UUID
+
+import orjson
+from aiokafka import ConsumerRecord
+from pydantic import ValidationError
+
+from contracts.message import (
+    Envelope,
+    InvalidEnvelopeError,
+    Message,
+    new_message_id,
+)
+from services.kit.errors import Park, Undecodable
+
+M = TypeVar("M", bound=Message)
+
+
+class Record(NamedTuple):
+    """A record as it came: enough to park it and to read it again."""
+
+    topic: str
+    partition: int
+    offset: int
+    key: str | None
+    headers: tuple[tuple[str, bytes | None], ...]
+    value: bytes | None
+
+    @classmethod
+    def of(cls, record: "ConsumerRecord[bytes, bytes]") -> "Record":
+        key = record.key
+        return cls(
+            record.topic,
+            record.partition,
+            record.offset,
+            None if key is None else key.decode("utf-8", "replace"),
+            tuple(record.headers),
+            record.value,
+        )
+
+
+@dataclass(slots=True)
+class Incoming(Generic[M]):
+    """A message that was read, and where it came from."""
+
+    message: M
+    envelope: Envelope
+    record: Record
+    attempts: int = 0
+
+
+@dataclass(slots=True)
+class Unreadable:
+    """A record that is no message of ours, and why."""
+
+    record: Record
+    error: Park
+    envelope: Envelope | None = None
+    attempts: int = 1
+
+
+def decode(record: Record, accepted: Mapping[str, type[Message]]) -> Incoming[Any] | Unreadable:
+    """Read one record as one of the `accepted` types, by wire name."""
+    envelope = None
+    try:
+        envelope = Envelope.parse(record.headers)
+        message_class = accepted.get(envelope.type)
+        if message_class is None:
+            raise Undecodable(f"this service does not accept {envelope.type} on {record.topic}")
+        if record.value is None:
+            raise Undecodable("the record has no value")
+        if record.key is None:
+            raise Undecodable("the record has no key")
+        return Incoming(message_class.model_validate_json(record.value), envelope, record)
+    except InvalidEnvelopeError as error:
+        return Unreadable(record, Undecodable(str(error)))
+    except ValidationError as error:
+        return Unreadable(record, Undecodable(_in_one_line(error)), envelope)
+    except Undecodable as error:
+        return Unreadable(record, error, envelope)
+
+
+def _in_one_line(error: ValidationError) -> str:
+    # Never the input: it may hold what logs must not.
+    return "; ".join(
+        f"{'.'.join(map(str, problem['loc'])) or 'value'}: {problem['msg']}"
+        for problem in error.errors(include_url=False, include_input=False, include_context=False)
+    )
+
+
+@dataclass(slots=True, frozen=True)
+class Outgoing:
+    """A message on its way to Kafka: a row of the outbox and a record in one."""
+
+    message_id: UUID
+    topic: str
+    key: str
+    headers: str
+    """A JSON object of text."""
+    payload: str
+
+    @classmethod
+    def of(cls, message: Message, envelope: Envelope) -> "Outgoing":
+        return cls(
+            message_id=envelope.id,
+            topic=message.destination.name,
+            key=message.key,
+            headers=orjson.dumps(envelope.headers()).decode(),
+            payload=message.model_dump_json(),
+        )
+
+    def kafka_headers(self) -> list[tuple[str, bytes]]:
+        headers: dict[str, str] = orjson.loads(self.headers)
+        return [(name, value.encode()) for name, value in headers.items()]
+
+
+def envelope_for(
+    message: Message,
+    *,
+    source: str,
+    time: datetime,
+    message_id: UUID | None = None,
+    correlation_id: str | None = None,
+    cause: Envelope | None = None,
+    traceparent: str | None = None,
+) -> Envelope:
+    """The envelope of something that is sent now: correlation and trace come from its cause."""
+    key = message.key
+    return Envelope(
+        id=message_id or new_message_id(),
+        type=message.wire_type,
+        source=source,
+        time=time,
+        subject=key,
+        correlation_id=correlation_id or (cause.correlation_id if cause else key),
+        causation_id=cause.id if cause else None,
+        traceparent=traceparent or (cause.traceparent if cause else None),
+    )

@@ -1,0 +1,178 @@
+"""What happens to one batch of records: exactly one effect per message, or a place to park it.
+
+    decode  ->  ONE transaction: inbox, handlers wave by wave, parking, outbox  ->  publish
+
+Infrastructure errors try the same batch again, with growing pauses. Any other error is somebody's
+fault: the batch is cut in halves until the culprit stands alone; after a few attempts it is parked
+and everything else has gone on.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from contracts.message import Message, sent_at
+from services.kit import inbox, parking
+from services.kit.errors import Expired, Park, is_infrastructure
+from services.kit.messages import Incoming, Record, Unreadable, decode
+from services.kit.telemetry import CONSUMED, DUPLICATES, INFRASTRUCTURE_RETRIES, log
+from services.kit.work import Handler, ToPark, UnitOfWork, Work, utc_now
+
+Item = Incoming[Any] | Unreadable
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
+
+
+class Abandoned(Exception):  # noqa: N818
+    """The batch was given up before its commit: its partitions now belong to somebody else."""
+
+
+class BatchProcessor:
+    """Turns records into committed effects.
+
+    `keep_trying` is asked before each repeat for infrastructure's sake; when it says no, the batch
+    is abandoned with nothing committed.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        unit_of_work: UnitOfWork,
+        handlers: Mapping[type[Message], Handler],
+        *,
+        attempts: int,
+        inbox_retention: timedelta,
+        keep_trying: Callable[[], bool] = lambda: True,
+    ) -> None:
+        self._service = service
+        self._unit_of_work = unit_of_work
+        self._handlers = handlers
+        self._accepted = {message.wire_type: message for message in handlers}
+        self._attempts = attempts
+        # A day less than what the inbox drops, so that no id is asked for in a dropped partition.
+        self._remembered = inbox_retention - timedelta(days=1)
+        self._keep_trying = keep_trying
+        self.waiting_for_infrastructure = False
+
+    async def process(self, records: Sequence[Record]) -> None:
+        """Return when each record had its effect, was skipped as a repeat, or is parked.
+
+        Raises:
+            Abandoned: infrastructure is away and `keep_trying` said no.
+        """
+        oldest = utc_now() - self._remembered
+        batch = [self._checked(decode(record, self._accepted), oldest) for record in records]
+        await self._settle(batch)
+
+    @staticmethod
+    def _checked(item: Item, oldest: datetime) -> Item:
+        if item.envelope is not None and sent_at(item.envelope.id) < oldest:
+            error = Expired("older than the inbox remembers; it may have had its effect already")
+            return Unreadable(item.record, error, item.envelope)
+        return item
+
+    async def _settle(self, batch: list[Item]) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._commit(batch)
+                self.waiting_for_infrastructure = False
+                return
+            except Exception as error:
+                if is_infrastructure(error):
+                    pause = await self._wait(error, pause)
+                    continue
+                if len(batch) > 1:
+                    break
+                batch = [await self._failed(batch[0], error)]
+        middle = len(batch) // 2
+        await self._settle(batch[:middle])
+        await self._settle(batch[middle:])
+
+    async def _wait(self, error: Exception, pause: float) -> float:
+        INFRASTRUCTURE_RETRIES.inc()
+        if not self.waiting_for_infrastructure:
+            log.warning("batch waits for infrastructure", error=repr(error))
+        self.waiting_for_infrastructure = True
+        await asyncio.sleep(pause)
+        if not self._keep_trying():
+            raise Abandoned from error
+        return min(pause * 2, _LONGEST_PAUSE)
+
+    async def _failed(self, item: Item, error: Exception) -> Item:
+        """A message that failed alone: once more, or it becomes one to park."""
+        item.attempts += 1
+        if isinstance(item, Unreadable) or item.attempts < self._attempts:
+            await asyncio.sleep(0.05 * item.attempts)
+            return item
+        log.error("message failed", type=item.envelope.type, key=item.record.key, exc_info=error)
+        reason = Park(f"{type(error).__name__}: {error}")
+        return Unreadable(item.record, reason, item.envelope, attempts=item.attempts)
+
+    async def _commit(self, batch: list[Item]) -> None:
+        async with self._unit_of_work.begin() as work:
+            fresh, blocked = await _admit(work, batch)
+            for wave in _waves(fresh):
+                await self._handle(work, wave, blocked)
+            if work.to_park:
+                await parking.park(work, self._service)
+        for wire_type, count in Counter(
+            item.envelope.type for item in fresh if isinstance(item, Incoming)
+        ).items():
+            CONSUMED.labels(wire_type).inc(count)
+        DUPLICATES.inc(len(batch) - len(fresh))
+
+    async def _handle(self, work: Work, wave: list[Item], blocked: set[str]) -> None:
+        by_handler: dict[Handler, list[Incoming[Any]]] = {}
+        for item in wave:
+            if item.record.key in blocked:
+                work.to_park.append(ToPark(item, "waits behind a parked message", waiting=True))
+            elif isinstance(item, Unreadable):
+                work.to_park.append(ToPark(item, str(item.error)))
+            else:
+                by_handler.setdefault(self._handlers[type(item.message)], []).append(item)
+        for handler, messages in by_handler.items():
+            await handler(work, messages)
+        blocked.update(entry.item.record.key for entry in work.to_park if entry.item.record.key)
+
+
+async def _admit(work: Work, batch: list[Item]) -> tuple[list[Item], set[str]]:
+    """Drop repeats. Returns the fresh items, and the keys blocked by a parked message."""
+    ids = {message_id for item in batch if (message_id := _id_to_remember(item))}
+    keys = {item.record.key for item in batch if item.record.key is not None}
+    unseen, blocked = await inbox.admit(work.db, ids, keys)
+    fresh: list[Item] = []
+    for item in batch:
+        message_id = _id_to_remember(item)
+        if message_id is None:
+            fresh.append(item)
+        elif message_id in unseen:
+            unseen.discard(message_id)  # a second copy in the same batch is a repeat
+            fresh.append(item)
+    return fresh, blocked
+
+
+def _id_to_remember(item: Item) -> UUID | None:
+    if item.envelope is None or (isinstance(item, Unreadable) and isinstance(item.error, Expired)):
+        return None
+    return item.envelope.id
+
+
+def _waves(items: Sequence[Item]) -> list[list[Item]]:
+    """Cut a batch so that a key occurs once per wave and its messages keep their order."""
+    waves: list[list[Item]] = []
+    depth: Counter[str | None] = Counter()
+    for item in items:
+        key = item.record.key
+        if key is None:
+            level = 0
+        else:
+            level = depth[key]
+            depth[key] += 1
+        if level == len(waves):
+            waves.append([])
+        waves[level].append(item)
+    return waves

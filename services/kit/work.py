@@ -1,0 +1,126 @@
+"""A unit of work: one transaction, and what it decided to send.
+
+Everything that changes a service's database goes through here, whether a batch of messages, an
+HTTP request or a timer started it: commit, then publish.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from contracts.message import Message
+from services.kit import trace
+from services.kit.crash import crash_point
+from services.kit.db import Connection, Pool
+from services.kit.messages import Incoming, Outgoing, Unreadable, envelope_for
+from services.kit.outbox import Outbox
+from services.kit.telemetry import TRANSACTION_SECONDS
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass(slots=True)
+class ToPark:
+    """A message that this transaction parks, or queues behind a parked one."""
+
+    item: Incoming[Any] | Unreadable
+    reason: str
+    waiting: bool = False
+
+
+class Work:
+    """What a handler gets: the open transaction, the time, and the way to send."""
+
+    def __init__(self, db: Connection, source: str) -> None:
+        self.db = db
+        self.now = utc_now()
+        self.outgoing: list[Outgoing] = []
+        self.to_park: list[ToPark] = []
+        self.callbacks: list[Callable[[], None]] = []
+        self._source = source
+
+    def send(
+        self,
+        message: Message,
+        cause: Incoming[Any] | None = None,
+        *,
+        correlation_id: str | None = None,
+        message_id: UUID | None = None,
+    ) -> UUID:
+        """Queue a message for the outbox; it is published right after the commit.
+
+        Correlation and trace context come from `cause`; without one, from the request being
+        served, or a new trace begins. Returns the message's id.
+        """
+        envelope = envelope_for(
+            message,
+            source=self._source,
+            time=self.now,
+            message_id=message_id,
+            correlation_id=correlation_id,
+            cause=cause.envelope if cause else None,
+            traceparent=None if cause else trace.current() or trace.new_traceparent(),
+        )
+        self.outgoing.append(Outgoing.of(message, envelope))
+        return envelope.id
+
+    def park(self, incoming: Incoming[Any], reason: str) -> None:
+        """Set a message aside for a person: no retry would help. The others go on."""
+        self.to_park.append(ToPark(incoming, reason))
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Run `call` once the transaction is committed, e.g. to wake a worker."""
+        self.callbacks.append(call)
+
+
+Handler = Callable[[Work, list[Incoming[Any]]], Awaitable[None]]
+"""Handles messages of one wave: every key occurs once. A constant number of SQL statements."""
+
+
+async def ignore(_work: Work, _messages: list[Incoming[Any]]) -> None:
+    """The handler of messages that are known and deliberately of no interest."""
+
+
+class UnitOfWork:
+    """Begins transactions whose messages are published after commit."""
+
+    def __init__(self, pool: Pool, outbox: Outbox, source: str) -> None:
+        self._pool = pool
+        self._outbox = outbox
+        self._source = source
+        self._publishing: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def begin(self, publish: Literal["now", "later"] = "now") -> AsyncIterator[Work]:
+        """Commit at exit, roll back on an exception.
+
+        `now` returns when Kafka has acknowledged or refused, `later` right after the commit.
+        """
+        with TRANSACTION_SECONDS.time():
+            async with self._pool.acquire() as db, db.transaction():
+                work = Work(db, self._source)
+                yield work
+                if work.outgoing:
+                    await self._outbox.save(db, work.outgoing)
+        crash_point("after-commit")
+        for call in work.callbacks:
+            call()
+        if not work.outgoing:
+            return
+        if publish == "now":
+            await self._outbox.publish(work.outgoing)
+            return
+        task = asyncio.create_task(self._outbox.publish(work.outgoing))
+        self._publishing.add(task)
+        task.add_done_callback(self._publishing.discard)
+
+    async def settle(self) -> None:
+        """Wait for what is being published in the background."""
+        if self._publishing:
+            await asyncio.wait(self._publishing)
