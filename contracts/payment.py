@@ -94,10 +94,14 @@ class PaymentCanceled(Message, type="payment.payment-canceled.v1", topic=PAYMENT
 
 
 class PaymentRefunded(Message, type="payment.payment-refunded.v1", topic=PAYMENT_EVENTS):
-    """All the money is back; `amount_refunded` is cumulative."""
+    """All the money is back; `amount_refunded` is cumulative.
+
+    `payment_version` grows with every change of the payment: the newest one is right.
+    """
 
     order_id: UUID
     amount_refunded: MinorUnits
+    payment_version: int
 
 
 class PaymentPartiallyRefunded(
@@ -107,6 +111,7 @@ class PaymentPartiallyRefunded(
 
     order_id: UUID
     amount_refunded: MinorUnits
+    payment_version: int
 
 
 class RefundFailed(Message, type="payment.refund-failed.v1", topic=PAYMENT_EVENTS):
@@ -115,4 +120,5 @@ class RefundFailed(Message, type="payment.refund-failed.v1", topic=PAYMENT_EVENT
     order_id: UUID
     refund_id: UUID | None
     message: str
-    amount_refunded: MinorUnits = 0
+    amount_refunded: MinorUnits
+    payment_version: int

@@ -43,6 +43,7 @@ class StripeObject(Value):
     payment_intent: str | None = None
     charge: str | None = None
     reason: str | None = None
+    failure_reason: str | None = None
     last_payment_error: StripeError | None = None
     metadata: StripeMetadata = Field(default_factory=StripeMetadata)
 

@@ -70,6 +70,7 @@ class Service:
         self._emits = (*emits, DEAD_LETTERS[name])
         self._handlers = handlers
         self._background: dict[str, Background] = {}
+        self._on_start: list[Periodic] = []
         self._tasks: list[asyncio.Task[None]] = []
         self._unit_of_work: UnitOfWork
         self._outbox: Outbox
@@ -93,6 +94,12 @@ class Service:
             return call
 
         return register
+
+    def on_start(self, call: Periodic) -> Periodic:
+        """Call the function once, after the migrations and before anything is consumed; what it
+        raises stops the start."""
+        self._on_start.append(call)
+        return call
 
     def background(self, *, name: str) -> Callable[[Background], Background]:
         """Run the coroutine from start to stop; it is started again when it fails."""
@@ -161,6 +168,9 @@ class Service:
             self.pool, self.producer, timedelta(seconds=settings.outbox_lease_seconds)
         )
         self._unit_of_work = UnitOfWork(self.pool, self._outbox, self.name)
+        for call in self._on_start:
+            async with self.transaction() as work:
+                await call(work)
         retention = timedelta(days=settings.inbox_retention_days)
         processor = BatchProcessor(
             self.name,
@@ -172,8 +182,8 @@ class Service:
         )
         self._consumer = Consumer(self.name, self._consumes, settings, processor, tracing)
         self._add_kit_tasks(retention)
-        for name, call in self._background.items():
-            self._tasks.append(asyncio.create_task(self._keep_running(name, call), name=name))
+        for name, task in self._background.items():
+            self._tasks.append(asyncio.create_task(self._keep_running(name, task), name=name))
         log.info("service started", port=settings.http_port)
         try:
             yield

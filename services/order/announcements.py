@@ -1,0 +1,54 @@
+"""What the world hears of an order's new version: the order itself, and the audit record."""
+
+from contracts.audit import OrderAudited
+from contracts.order import OrderUpdated, PaymentView
+from services.order.order import Order
+
+
+def order_updated(order: Order) -> OrderUpdated:
+    payment = None
+    if order.payment_intent_id is not None:
+        payment = PaymentView.model_construct(
+            payment_intent_id=order.payment_intent_id,
+            client_secret=order.client_secret,
+            status=order.intent_status,
+        )
+    # Constructed, not validated: every value comes from a row or a message that was.
+    return OrderUpdated.model_construct(
+        order_id=order.id,
+        version=order.version,
+        customer_id=order.customer_id,
+        status=order.status,
+        payment_status=order.payment_status,
+        total=order.total,
+        currency=order.currency,
+        items=order.items,
+        payment=payment,
+        problems=order.problems,
+        amount_refunded=order.amount_refunded,
+        history=order.history,
+        updated_by=order.updated_by,
+        admin_notes=order.admin_notes,
+        created_at=order.created_at,
+        updated_at=order.updated_at,
+    )
+
+
+def order_audited(before: Order | None, after: Order, action: str) -> OrderAudited:
+    """`action` is the wire name of what caused the change, or the saga's own event."""
+    return OrderAudited.model_construct(
+        order_id=after.id,
+        version=after.version,
+        action=action,
+        old_status=before.status if before else None,
+        new_status=after.status,
+        payment_status=after.payment_status,
+        saga_state=after.state.value,
+        total=after.total,
+        currency=after.currency,
+        amount_refunded=after.amount_refunded,
+        changed_by=after.updated_by,
+        reason=after.reason,
+        admin_notes=after.admin_notes,
+        at=after.updated_at,
+    )

@@ -1,0 +1,75 @@
+"""When an order has waited long enough, and what it hears then.
+
+Every state that waits for an answer has a deadline in its row. Each unanswered round doubles the
+wait, up to a quarter of an hour. After STUCK_AFTER rounds the order is flagged for people; the
+rounds go on.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import NamedTuple
+
+from services.order.events import Event, ReservationExpired, StepTimedOut
+from services.order.order import Order, State
+
+STUCK_AFTER = 6
+_LONGEST_WAIT = timedelta(minutes=15)
+
+_EXPIRES = frozenset({State.RESERVING, State.REQUESTING_PAYMENT, State.AWAITING_PAYMENT})
+_WAITS_FOR_ANSWER = frozenset(
+    {
+        State.RESERVING,
+        State.REQUESTING_PAYMENT,
+        State.CANCELLING_PAYMENT,
+        State.WITHDRAWING,
+        State.RETURNING_MONEY,
+        State.RESTORING,
+        State.REFUNDING,
+        State.REFUNDING_ONLY,
+        State.RESTOCKING,
+    }
+)
+
+
+class Timer(NamedTuple):
+    """The waiting part of a row."""
+
+    deadline_at: datetime | None = None
+    rounds: int = 0
+    stuck_since: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long the stock is held for a customer, and how long a service may take to answer."""
+
+    reservation: timedelta
+    step: timedelta
+
+    def deadline(self, order: Order, now: datetime, rounds: int = 0) -> datetime | None:
+        """When the order must hear something; None when it waits for nobody."""
+        candidates = []
+        if order.state in _EXPIRES:
+            candidates.append(order.expires_at)
+        if order.state in _WAITS_FOR_ANSWER:
+            candidates.append(now + min(self.step * 2 ** min(rounds, 16), _LONGEST_WAIT))
+        return min(candidates, default=None)
+
+    def next_timer(
+        self, state: State, timer: Timer, after: Order, event: Event, now: datetime
+    ) -> Timer:
+        """The timer after an event: a new state starts anew, a time-out begins another round."""
+        if after.state is not state:
+            return Timer(self.deadline(after, now))
+        if not isinstance(event, StepTimedOut):
+            return timer
+        rounds = timer.rounds + 1
+        stuck_since = timer.stuck_since or (now if rounds >= STUCK_AFTER else None)
+        return Timer(self.deadline(after, now, rounds), rounds, stuck_since)
+
+
+def overdue_event(order: Order, now: datetime) -> Event:
+    """What an order whose deadline has passed hears."""
+    if order.state in _EXPIRES and now >= order.expires_at:
+        return ReservationExpired()
+    return StepTimedOut()

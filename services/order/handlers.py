@@ -1,0 +1,176 @@
+"""What the order service does with each message: lock, decide, save, send.
+
+A wave of messages holds each order once, so any number of orders is one pass: two statements to
+lock and load, at most two to save.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+from contracts.inventory import StockRejected, StockReserved, StockRestored
+from contracts.message import Message
+from contracts.order import (
+    CancelOrder,
+    ChangeOrderStatus,
+    CommandRefused,
+    PlaceOrder,
+    RefundOrder,
+)
+from contracts.payment import (
+    PaymentCanceled,
+    PaymentFailed,
+    PaymentIntentCreated,
+    PaymentPartiallyRefunded,
+    PaymentRefunded,
+    PaymentSucceeded,
+    PaymentUpdated,
+    RefundFailed,
+)
+from services.kit.messages import Incoming
+from services.kit.work import Handler, Work
+from services.order import store
+from services.order.announcements import order_audited, order_updated
+from services.order.commands import reserve_stock
+from services.order.deadlines import Timer, Timing
+from services.order.events import Asked, Event, understand
+from services.order.order import Order
+from services.order.saga import Step, UnexpectedEventError, advance, begin
+from services.order.store import Stored
+
+
+class Heard(NamedTuple):
+    """One event for one order, and the message it came with (None: from the sweeper)."""
+
+    stored: Stored
+    event: Event
+    cause: Incoming[Any] | None = None
+
+    @property
+    def action(self) -> str:
+        """What caused the change, for the audit trail."""
+        return self.cause.envelope.type if self.cause else type(self.event).__name__
+
+
+class OrderHandlers:
+    """The handlers, with the times that the shop has set."""
+
+    def __init__(self, timing: Timing) -> None:
+        self._timing = timing
+
+    def by_message(self) -> dict[type[Message], Handler]:
+        return {
+            PlaceOrder: self.place,
+            CancelOrder: self.hear,
+            ChangeOrderStatus: self.hear,
+            RefundOrder: self.hear,
+            StockReserved: self.hear,
+            StockRejected: self.hear,
+            StockRestored: self.hear,
+            PaymentIntentCreated: self.hear,
+            PaymentUpdated: self.hear,
+            PaymentSucceeded: self.hear,
+            PaymentFailed: self.hear,
+            PaymentCanceled: self.hear,
+            PaymentRefunded: self.hear,
+            PaymentPartiallyRefunded: self.hear,
+            RefundFailed: self.hear,
+        }
+
+    async def place(self, work: Work, messages: list[Incoming[PlaceOrder]]) -> None:
+        """A new order; one that exists already has been answered and announced before."""
+        placed = {
+            m.message.order_id: (begin(m.message, work.now, self._timing.reservation), m)
+            for m in messages
+        }
+        deadline = work.now + self._timing.step
+        new = await store.insert_orders(work.db, [order for order, _ in placed.values()], deadline)
+        if not new:
+            return
+        await store.insert_items(
+            work.db, [order for id_, (order, _) in placed.items() if id_ in new]
+        )
+        cancelled_early = await store.take_early_cancellations(work.db, new)
+        to_cancel = []
+        for order, cause in (placed[order_id] for order_id in placed if order_id in new):
+            work.send(reserve_stock(order), cause)
+            _announce(work, None, order, PlaceOrder.wire_type, cause)
+            if cancellation := cancelled_early.get(order.id):
+                stored = Stored(order, Timer(deadline))
+                to_cancel.append(Heard(stored, _understand(stored, cancellation, cause), cause))
+        if to_cancel:
+            await self.settle(work, to_cancel)
+
+    async def hear(self, work: Work, messages: list[Incoming[Any]]) -> None:
+        """Whatever an existing order can hear."""
+        rows = await store.lock_orders(work.db, {m.message.order_id for m in messages})
+        stored = await store.load_orders(work.db, rows)
+        heard, early = [], []
+        for m in messages:
+            if found := stored.get(m.message.order_id):
+                heard.append(Heard(found, _understand(found, m.message, m), m))
+            elif isinstance(m.message, CancelOrder):
+                early.append(m.message)
+            else:
+                work.park(m, f"there is no order {m.message.order_id}")
+        if early:
+            await store.insert_early_cancellations(work.db, early)
+        await self.settle(work, heard)
+
+    async def settle(self, work: Work, heard: Sequence[Heard]) -> None:
+        """Advance the orders, save what changed, send what follows."""
+        steps = [(each, step) for each in heard if (step := _decide(work, each))]
+        changes, reserved = [], []
+        for each, step in steps:
+            before, timer_before = each.stored
+            timer = self._timing.next_timer(
+                before.state, timer_before, step.order, each.event, work.now
+            )
+            if step.changed or timer != timer_before:
+                changes.append(Stored(step.order, timer))
+            if step.order.items and not before.items:
+                reserved.append(step.order)
+        if changes:
+            await store.update_orders(work.db, changes)
+        if reserved:
+            await store.update_items(work.db, reserved)
+        for each, step in steps:
+            _send(work, each, step)
+
+
+def _understand(stored: Stored, message: Message, cause: Incoming[Any]) -> Event:
+    order = stored.order
+    return understand(message, cause.envelope.id, paid=order.paid, refundable=order.refundable)
+
+
+def _decide(work: Work, heard: Heard) -> Step | None:
+    try:
+        return advance(heard.stored.order, heard.event, work.now)
+    except UnexpectedEventError as error:
+        if heard.cause is None:
+            raise
+        work.park(heard.cause, str(error))
+        return None
+
+
+def _send(work: Work, heard: Heard, step: Step) -> None:
+    cause, order = heard.cause, step.order
+    for message in step.send:
+        work.send(message, cause)
+    if step.changed:
+        _announce(work, heard.stored.order, order, heard.action, cause)
+    if step.refused is not None and isinstance(heard.event, Asked):
+        refusal = CommandRefused(
+            order_id=order.id,
+            command=heard.action,
+            requested_by=heard.event.by,
+            reason=step.refused,
+            status=order.status,
+        )
+        work.send(refusal, cause)
+
+
+def _announce(
+    work: Work, before: Order | None, after: Order, action: str, cause: Incoming[Any] | None
+) -> None:
+    work.send(order_updated(after), cause)
+    work.send(order_audited(before, after, action), cause)

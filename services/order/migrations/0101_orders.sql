@@ -1,0 +1,151 @@
+-- Orders, their lines, and who changed their status when and why.
+--
+-- `status` is what people see, `saga_state` is where the saga is; only services/order/saga.py moves
+-- them. The database holds the same list of status changes as the contracts, so that nothing else
+-- can move an order to where it must not be.
+
+-- migrate:up
+CREATE TABLE orders (
+    id                uuid PRIMARY KEY,
+    customer_id       text NOT NULL,
+    saga_state        text NOT NULL,
+    status            text NOT NULL CONSTRAINT valid_order_status CHECK (status IN (
+                      'pending', 'confirmed', 'processing', 'shipped', 'delivered',
+                      'cancelled', 'refunded', 'archived')),
+    payment_status    text NOT NULL DEFAULT 'unpaid' CONSTRAINT valid_payment_status CHECK (
+                      payment_status IN ('unpaid', 'paid', 'failed', 'partially_refunded',
+                                         'refunded')),
+    wanted_currency   text,
+    total             bigint CONSTRAINT total_non_negative CHECK (total >= 0),
+    currency          text,
+    payment_intent_id text,
+    client_secret     text,
+    intent_status     text,
+    amount_refunded   bigint NOT NULL DEFAULT 0
+                      CONSTRAINT never_refunds_more_than_total
+                      CHECK (amount_refunded BETWEEN 0 AND coalesce(total, amount_refunded)),
+    payment_version   int NOT NULL DEFAULT 0,
+    problems          jsonb NOT NULL DEFAULT '[]',
+    admin_notes       text,
+    updated_by        text NOT NULL,
+    reason            text,
+    version           int NOT NULL,
+    expires_at        timestamptz NOT NULL,
+    deadline_at       timestamptz,
+    rounds            int NOT NULL DEFAULT 0,
+    stuck_since       timestamptz,
+    created_at        timestamptz NOT NULL,
+    updated_at        timestamptz NOT NULL
+) WITH (
+    -- An order is updated a handful of times within seconds: leave room on its page, so that these
+    -- updates touch no index.
+    fillfactor = 70
+);
+
+COMMENT ON COLUMN orders.deadline_at IS 'when the answer to the last command is overdue, or the reservation ends';
+COMMENT ON COLUMN orders.rounds IS 'how often the last command was sent again';
+COMMENT ON COLUMN orders.stuck_since IS 'set when too many rounds brought no answer; cleared by the next step';
+
+-- The sweeper asks for what is due; most orders wait for nothing.
+CREATE INDEX orders_due ON orders (deadline_at) WHERE deadline_at IS NOT NULL;
+-- Which states are in use is asked at every start; see services/order/app.py.
+CREATE INDEX orders_by_state ON orders (saga_state);
+CREATE INDEX orders_stuck ON orders (stuck_since) WHERE stuck_since IS NOT NULL;
+
+CREATE TABLE order_items (
+    order_id   uuid NOT NULL REFERENCES orders (id),
+    position   int NOT NULL,
+    product_id uuid NOT NULL,
+    quantity   int NOT NULL CHECK (quantity > 0),
+    cart_price bigint,
+    name       text,
+    price      bigint,
+    PRIMARY KEY (order_id, position)
+) WITH (fillfactor = 80);  -- name and price are filled in when the stock is reserved
+
+COMMENT ON COLUMN order_items.cart_price IS 'what the customer saw; never charged';
+COMMENT ON COLUMN order_items.price IS 'the product''s price at reservation, in minor units';
+
+CREATE TABLE order_status_history (
+    id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    order_id   uuid NOT NULL,
+    old_status text,
+    new_status text NOT NULL,
+    changed_by text NOT NULL,
+    reason     text,
+    created_at timestamptz NOT NULL
+);
+
+CREATE INDEX order_status_history_by_order ON order_status_history (order_id, id);
+
+-- Cancellations that arrived before their order: the order is cancelled as it is placed.
+CREATE TABLE early_cancellations (
+    order_id     uuid PRIMARY KEY,
+    requested_by text NOT NULL,
+    by_staff     boolean NOT NULL,
+    reason       text NOT NULL,
+    admin_notes  text,
+    created_at   timestamptz NOT NULL DEFAULT now()
+);
+
+CREATE TABLE order_status_transitions (
+    old_status text NOT NULL,
+    new_status text NOT NULL,
+    PRIMARY KEY (old_status, new_status)
+);
+
+INSERT INTO order_status_transitions VALUES
+    ('pending', 'confirmed'), ('pending', 'cancelled'),
+    ('confirmed', 'processing'), ('confirmed', 'cancelled'), ('confirmed', 'refunded'),
+    ('processing', 'shipped'), ('processing', 'cancelled'), ('processing', 'refunded'),
+    ('shipped', 'delivered'), ('shipped', 'refunded'),
+    ('delivered', 'archived'), ('delivered', 'refunded'),
+    ('cancelled', 'archived'), ('refunded', 'archived');
+
+-- One trigger per statement, not per row: a batch of 500 orders pays for it once.
+CREATE FUNCTION log_new_orders() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO order_status_history (order_id, old_status, new_status, changed_by, reason, created_at)
+    SELECT id, NULL, status, updated_by, reason, updated_at FROM new_rows;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER log_new_orders AFTER INSERT ON orders
+REFERENCING NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION log_new_orders();
+
+CREATE FUNCTION log_status_changes() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    forbidden record;
+BEGIN
+    SELECT o.id, o.status AS old_status, n.status AS new_status INTO forbidden
+      FROM new_rows n JOIN old_rows o USING (id)
+      LEFT JOIN order_status_transitions t
+             ON t.old_status = o.status AND t.new_status = n.status
+     WHERE n.status <> o.status AND t.old_status IS NULL
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'order % cannot go from % to %',
+              forbidden.id, forbidden.old_status, forbidden.new_status
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'valid_order_status_transition',
+              HINT = 'The allowed changes are in the table order_status_transitions.';
+    END IF;
+    -- A change by hand, past the service, leaves the version alone: it is the database role's.
+    INSERT INTO order_status_history (order_id, old_status, new_status, changed_by, reason, created_at)
+    SELECT n.id, o.status, n.status,
+           CASE WHEN n.version = o.version THEN 'database:' || session_user ELSE n.updated_by END,
+           CASE WHEN n.version = o.version THEN NULL ELSE n.reason END,
+           CASE WHEN n.version = o.version THEN now() ELSE n.updated_at END
+      FROM new_rows n JOIN old_rows o USING (id)
+     WHERE n.status <> o.status;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER log_status_changes AFTER UPDATE ON orders
+REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION log_status_changes();
+
+-- migrate:down
+DROP TABLE order_status_transitions, early_cancellations, order_status_history, order_items, orders;
+DROP FUNCTION log_status_changes();
+DROP FUNCTION log_new_orders();

@@ -1,0 +1,213 @@
+"""One order: the states it can be in, and what is known about it.
+
+Pure data and pure rules. `record` notes what an event says, whatever the state; the saga decides
+what follows from it.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from contracts.inventory import StockRejected, StockReserved, StockRestored
+from contracts.order import (
+    CartLine,
+    OrderItem,
+    OrderStatus,
+    PaymentStatus,
+    Problem,
+    StatusChange,
+)
+from contracts.payment import (
+    PaymentCanceled,
+    PaymentFailed,
+    PaymentIntentCreated,
+    PaymentPartiallyRefunded,
+    PaymentRefunded,
+    PaymentSucceeded,
+    PaymentUpdated,
+    RefundFailed,
+)
+from services.order.events import Asked, Event, ReservationExpired
+
+
+class State(StrEnum):
+    """Where the saga is. The status that people see follows from it: see STATUS."""
+
+    RESERVING = "reserving"
+    REQUESTING_PAYMENT = "requesting_payment"
+    AWAITING_PAYMENT = "awaiting_payment"
+    CONFIRMED = "confirmed"
+    PROCESSING = "processing"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    ARCHIVED = "archived"
+
+    CANCELLING_PAYMENT = "cancelling_payment"  # declined or expired: a payment still wins
+    WITHDRAWING = "withdrawing"  # a person cancelled: a payment goes back
+    RETURNING_MONEY = "returning_money"
+    RESTORING = "restoring"
+    CANCELLED = "cancelled"
+
+    REFUNDING = "refunding"  # then restock
+    REFUNDING_ONLY = "refunding_only"  # the goods stay out
+    RESTOCKING = "restocking"
+    REFUNDED = "refunded"
+    ARCHIVED_UNDONE = "archived_undone"  # archived after a cancellation or refund
+
+
+STATUS: dict[State, OrderStatus | None] = {
+    State.RESERVING: OrderStatus.PENDING,
+    State.REQUESTING_PAYMENT: OrderStatus.PENDING,
+    State.AWAITING_PAYMENT: OrderStatus.PENDING,
+    State.CONFIRMED: OrderStatus.CONFIRMED,
+    State.PROCESSING: OrderStatus.PROCESSING,
+    State.SHIPPED: OrderStatus.SHIPPED,
+    State.DELIVERED: OrderStatus.DELIVERED,
+    State.ARCHIVED: OrderStatus.ARCHIVED,
+    State.CANCELLING_PAYMENT: OrderStatus.PENDING,  # until Stripe says that nobody can pay
+    State.WITHDRAWING: OrderStatus.PENDING,
+    State.RETURNING_MONEY: OrderStatus.CANCELLED,
+    State.RESTORING: OrderStatus.CANCELLED,
+    State.CANCELLED: OrderStatus.CANCELLED,
+    State.REFUNDING: None,  # as it was, until the money is back
+    State.REFUNDING_ONLY: None,
+    State.RESTOCKING: OrderStatus.REFUNDED,
+    State.REFUNDED: OrderStatus.REFUNDED,
+    State.ARCHIVED_UNDONE: OrderStatus.ARCHIVED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A row of `orders` with its lines and history. Amounts are minor units."""
+
+    id: UUID
+    customer_id: str
+    state: State
+    status: OrderStatus
+    payment_status: PaymentStatus = PaymentStatus.UNPAID
+    lines: tuple[CartLine, ...]
+    items: tuple[OrderItem, ...] = ()
+    wanted_currency: str | None = None
+    total: int | None = None
+    currency: str | None = None
+    payment_intent_id: str | None = None
+    client_secret: str | None = None
+    intent_status: str | None = None
+    amount_refunded: int = 0
+    payment_version: int = 0
+    """Of the payment, as the last refund told it: an older one has nothing to say."""
+    problems: tuple[Problem, ...] = ()
+    admin_notes: str | None = None
+    updated_by: str
+    reason: str | None = None
+    version: int = 1
+    expires_at: datetime
+    created_at: datetime
+    updated_at: datetime
+    history: tuple[StatusChange, ...] = ()
+
+    @property
+    def paid(self) -> bool:
+        """Whether money came in, whatever became of it since."""
+        return self.payment_status not in (PaymentStatus.UNPAID, PaymentStatus.FAILED)
+
+    @property
+    def refundable(self) -> int:
+        return (self.total or 0) - self.amount_refunded
+
+
+def record(order: Order, event: Event) -> Order:
+    """Note what the event says. A late or repeated event never takes back what is known."""
+    match event:
+        case StockReserved() if order.state is State.RESERVING:
+            return replace(order, items=event.items, total=event.total, currency=event.currency)
+        case StockRejected() if order.state is State.RESERVING:
+            return replace(order, problems=event.problems)
+        case PaymentIntentCreated():
+            return replace(
+                order,
+                payment_intent_id=event.payment_intent_id,
+                client_secret=event.client_secret,
+                intent_status=order.intent_status or event.intent_status,
+            )
+        case PaymentUpdated() if order.payment_status is PaymentStatus.UNPAID:
+            return replace(order, intent_status=event.intent_status)
+        case PaymentSucceeded():
+            return replace(
+                order,
+                payment_intent_id=event.payment_intent_id,
+                intent_status="succeeded",
+                payment_status=order.payment_status if order.paid else PaymentStatus.PAID,
+            )
+        case PaymentFailed() if order.payment_status is PaymentStatus.UNPAID:
+            return replace(
+                order,
+                payment_status=PaymentStatus.FAILED,
+                admin_notes=f"Payment failed: {event.message}",
+            )
+        case PaymentCanceled() if order.payment_intent_id is not None:
+            return replace(order, intent_status="canceled")
+        case PaymentRefunded() | PaymentPartiallyRefunded() | RefundFailed():
+            return _record_refund(order, event)
+        case Asked() if event.admin_notes is not None:
+            return replace(order, admin_notes=event.admin_notes)
+        case _:
+            return order
+
+
+def _record_refund(
+    order: Order, event: PaymentRefunded | PaymentPartiallyRefunded | RefundFailed
+) -> Order:
+    notes = order.admin_notes
+    if isinstance(event, RefundFailed):
+        notes = f"Refund failed: {event.message}"
+    if event.payment_version < order.payment_version:
+        return order
+    if event.amount_refunded == 0 and not order.paid:
+        return replace(order, payment_version=event.payment_version, admin_notes=notes)
+    if event.amount_refunded == 0:
+        payment_status = PaymentStatus.PAID
+    elif order.total is not None and event.amount_refunded >= order.total:
+        payment_status = PaymentStatus.REFUNDED
+    else:
+        payment_status = PaymentStatus.PARTIALLY_REFUNDED
+    return replace(
+        order,
+        amount_refunded=event.amount_refunded,
+        payment_version=event.payment_version,
+        payment_status=payment_status,
+        admin_notes=notes,
+    )
+
+
+def describe(event: Event) -> tuple[str, str]:
+    """Who is behind an event, and why it changes the order."""
+    match event:
+        case Asked():
+            return event.by, event.reason
+        case StockReserved():
+            return "inventory-service", "stock reserved"
+        case StockRejected():
+            return "inventory-service", " ".join(problem.message for problem in event.problems)
+        case StockRestored():
+            return "inventory-service", "stock restored"
+        case PaymentFailed():
+            return "payment-service", f"Payment failed: {event.message}"
+        case PaymentSucceeded():
+            return "payment-service", "payment succeeded"
+        case PaymentCanceled():
+            return "payment-service", "payment cancelled at Stripe"
+        case PaymentRefunded() | PaymentPartiallyRefunded():
+            return "payment-service", "refunded at Stripe"
+        case RefundFailed():
+            return "payment-service", f"Refund failed: {event.message}"
+        case PaymentIntentCreated():
+            return "payment-service", "payment requested"
+        case PaymentUpdated():
+            return "payment-service", f"payment is {event.intent_status}"
+        case ReservationExpired():
+            return "order-service", "not paid within the reservation time"
+        case _:
+            return "order-service", "no answer in time"

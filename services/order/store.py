@@ -1,0 +1,280 @@
+"""SQL of the order service: one function, one statement, any number of orders."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
+
+import asyncpg
+from pydantic import TypeAdapter
+
+from contracts.order import (
+    CancelOrder,
+    CartLine,
+    OrderItem,
+    OrderStatus,
+    PaymentStatus,
+    Problem,
+    StatusChange,
+)
+from services.kit.db import Connection
+from services.order.deadlines import Timer
+from services.order.order import Order, State
+
+
+class Stored(NamedTuple):
+    """An order and the timer of its row."""
+
+    order: Order
+    timer: Timer
+
+
+_PROBLEMS = TypeAdapter(tuple[Problem, ...])
+_HISTORY = TypeAdapter(tuple[StatusChange, ...])
+
+
+async def insert_orders(db: Connection, orders: Sequence[Order], deadline: datetime) -> set[UUID]:
+    """Insert new orders; returns those that did not exist. The trigger opens their history."""
+    rows = await db.fetch(
+        """
+        INSERT INTO orders (id, customer_id, saga_state, status, wanted_currency, updated_by,
+                            reason, version, expires_at, deadline_at, created_at, updated_at)
+        SELECT id, customer_id, saga_state, status, wanted_currency, updated_by,
+               reason, 1, expires_at, $9, created_at, created_at
+          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
+                      $7::text[], $8::timestamptz[], $10::timestamptz[])
+            AS placed (id, customer_id, saga_state, status, wanted_currency, updated_by,
+                       reason, expires_at, created_at)
+        ON CONFLICT (id) DO NOTHING
+        RETURNING id
+        """,
+        [order.id for order in orders],
+        [order.customer_id for order in orders],
+        [order.state for order in orders],
+        [order.status for order in orders],
+        [order.wanted_currency for order in orders],
+        [order.updated_by for order in orders],
+        [order.reason for order in orders],
+        [order.expires_at for order in orders],
+        deadline,
+        [order.created_at for order in orders],
+    )
+    return {row["id"] for row in rows}
+
+
+async def insert_items(db: Connection, orders: Sequence[Order]) -> None:
+    lines = [
+        (order.id, position, line.product_id, line.quantity, line.price)
+        for order in orders
+        for position, line in enumerate(order.lines)
+    ]
+    await db.execute(
+        """
+        INSERT INTO order_items (order_id, position, product_id, quantity, cart_price)
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::int[], $5::bigint[])
+        """,
+        *map(list, zip(*lines, strict=True)),
+    )
+
+
+async def insert_early_cancellations(db: Connection, cancellations: Sequence[CancelOrder]) -> None:
+    """Remember an undo that came before its do; the first one counts."""
+    await db.execute(
+        """
+        INSERT INTO early_cancellations (order_id, requested_by, by_staff, reason, admin_notes)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::bool[], $4::text[], $5::text[])
+        ON CONFLICT (order_id) DO NOTHING
+        """,
+        [cancellation.order_id for cancellation in cancellations],
+        [cancellation.requested_by for cancellation in cancellations],
+        [cancellation.by_staff for cancellation in cancellations],
+        [cancellation.reason for cancellation in cancellations],
+        [cancellation.admin_notes for cancellation in cancellations],
+    )
+
+
+async def take_early_cancellations(
+    db: Connection, order_ids: Collection[UUID]
+) -> dict[UUID, CancelOrder]:
+    rows = await db.fetch(
+        "DELETE FROM early_cancellations WHERE order_id = ANY($1) RETURNING *", list(order_ids)
+    )
+    return {row["order_id"]: CancelOrder.model_validate(dict(row)) for row in rows}
+
+
+async def lock_orders(db: Connection, order_ids: Collection[UUID]) -> list[asyncpg.Record]:
+    """Lock rows in the order of their ids, so that two batches wait instead of deadlocking."""
+    return await db.fetch(
+        "SELECT * FROM orders WHERE id = ANY($1) ORDER BY id FOR UPDATE", list(order_ids)
+    )
+
+
+async def lock_due_orders(db: Connection, now: datetime, limit: int) -> list[asyncpg.Record]:
+    """Lock orders whose deadline has passed; those that another replica holds are its business."""
+    return await db.fetch(
+        """
+        SELECT * FROM orders
+         WHERE deadline_at <= $1
+         ORDER BY deadline_at
+         LIMIT $2
+           FOR UPDATE SKIP LOCKED
+        """,
+        now,
+        limit,
+    )
+
+
+async def load_orders(db: Connection, rows: Sequence[asyncpg.Record]) -> dict[UUID, Stored]:
+    """The locked rows as orders, with lines and history.
+
+    A statement of its own, after the lock: in the locking statement the sub-selects could see the
+    time before a concurrent batch committed.
+    """
+    details = await db.fetch(
+        """
+        SELECT asked.id,
+               (SELECT array_agg((product_id, quantity, cart_price, name, price)
+                                 ORDER BY position)
+                  FROM order_items WHERE order_id = asked.id) AS items,
+               (SELECT json_agg(json_build_object(
+                           'old_status', old_status, 'new_status', new_status,
+                           'changed_by', changed_by, 'reason', reason,
+                           'created_at', created_at) ORDER BY h.id)
+                  FROM order_status_history h WHERE order_id = asked.id) AS history
+          FROM unnest($1::uuid[]) AS asked (id)
+        """,
+        [row["id"] for row in rows],
+    )
+    by_id = {detail["id"]: detail for detail in details}
+    return {
+        row["id"]: Stored(
+            _order(row, by_id[row["id"]]),
+            Timer(row["deadline_at"], row["rounds"], row["stuck_since"]),
+        )
+        for row in rows
+    }
+
+
+def _order(row: asyncpg.Record, detail: asyncpg.Record) -> Order:
+    lines, items = [], []
+    for product_id, quantity, cart_price, name, price in detail["items"]:
+        line = {"product_id": product_id, "quantity": quantity}
+        lines.append(CartLine.model_construct(**line, price=cart_price))
+        if name is not None:
+            items.append(OrderItem.model_construct(**line, name=name, price=price))
+    return Order(
+        id=row["id"],
+        customer_id=row["customer_id"],
+        state=State(row["saga_state"]),
+        status=OrderStatus(row["status"]),
+        payment_status=PaymentStatus(row["payment_status"]),
+        lines=tuple(lines),
+        items=tuple(items),
+        wanted_currency=row["wanted_currency"],
+        total=row["total"],
+        currency=row["currency"],
+        payment_intent_id=row["payment_intent_id"],
+        client_secret=row["client_secret"],
+        intent_status=row["intent_status"],
+        amount_refunded=row["amount_refunded"],
+        payment_version=row["payment_version"],
+        problems=() if row["problems"] == "[]" else _PROBLEMS.validate_json(row["problems"]),
+        admin_notes=row["admin_notes"],
+        updated_by=row["updated_by"],
+        reason=row["reason"],
+        version=row["version"],
+        expires_at=row["expires_at"],
+        created_at=row["created_at"],
+        updated_at=row["updated_at"],
+        history=_HISTORY.validate_json(detail["history"]),
+    )
+
+
+async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
+    """Write what the saga and its timers changed. The trigger logs changes of status."""
+    orders = [change.order for change in changes]
+    timers = [change.timer for change in changes]
+    await db.execute(
+        """
+        UPDATE orders
+           SET saga_state = new.saga_state, status = new.status,
+               payment_status = new.payment_status, total = new.total, currency = new.currency,
+               payment_intent_id = new.payment_intent_id, client_secret = new.client_secret,
+               intent_status = new.intent_status, amount_refunded = new.amount_refunded,
+               problems = new.problems, admin_notes = new.admin_notes,
+               updated_by = new.updated_by, reason = new.reason, version = new.version,
+               updated_at = new.updated_at, deadline_at = new.deadline_at, rounds = new.rounds,
+               stuck_since = new.stuck_since, payment_version = new.payment_version
+          FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
+                      $7::text[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[],
+                      $12::text[], $13::text[], $14::text[], $15::int[], $16::timestamptz[],
+                      $17::timestamptz[], $18::int[], $19::timestamptz[], $20::int[])
+            AS new (id, saga_state, status, payment_status, total, currency, payment_intent_id,
+                    client_secret, intent_status, amount_refunded, problems, admin_notes,
+                    updated_by, reason, version, updated_at, deadline_at, rounds, stuck_since,
+                    payment_version)
+         WHERE orders.id = new.id
+        """,
+        [order.id for order in orders],
+        [order.state for order in orders],
+        [order.status for order in orders],
+        [order.payment_status for order in orders],
+        [order.total for order in orders],
+        [order.currency for order in orders],
+        [order.payment_intent_id for order in orders],
+        [order.client_secret for order in orders],
+        [order.intent_status for order in orders],
+        [order.amount_refunded for order in orders],
+        [_PROBLEMS.dump_json(order.problems).decode() for order in orders],
+        [order.admin_notes for order in orders],
+        [order.updated_by for order in orders],
+        [order.reason for order in orders],
+        [order.version for order in orders],
+        [order.updated_at for order in orders],
+        [timer.deadline_at for timer in timers],
+        [timer.rounds for timer in timers],
+        [timer.stuck_since for timer in timers],
+        [order.payment_version for order in orders],
+    )
+
+
+async def update_items(db: Connection, orders: Sequence[Order]) -> None:
+    """Fill in the names and prices at which the stock was reserved."""
+    items = [
+        (order.id, item.product_id, item.name, item.price)
+        for order in orders
+        for item in order.items
+    ]
+    await db.execute(
+        """
+        UPDATE order_items
+           SET name = reserved.name, price = reserved.price
+          FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])
+            AS reserved (order_id, product_id, name, price)
+         WHERE order_items.order_id = reserved.order_id
+           AND order_items.product_id = reserved.product_id
+        """,
+        *map(list, zip(*items, strict=True)),
+    )
+
+
+async def count_stuck(db: Connection) -> int:
+    count: int = await db.fetchval("SELECT count(*) FROM orders WHERE stuck_since IS NOT NULL")
+    return count
+
+
+async def states_in_use(db: Connection) -> set[str]:
+    """All saga states that rows hold, by a skip scan: one index probe per state, not per order."""
+    rows = await db.fetch(
+        """
+        WITH RECURSIVE used AS (
+            (SELECT saga_state FROM orders ORDER BY saga_state LIMIT 1)
+             UNION ALL
+            SELECT (SELECT saga_state FROM orders o WHERE o.saga_state > used.saga_state
+                     ORDER BY saga_state LIMIT 1)
+              FROM used WHERE used.saga_state IS NOT NULL
+        )
+        SELECT saga_state FROM used WHERE saga_state IS NOT NULL
+        """
+    )
+    return {row["saga_state"] for row in rows}
