@@ -26,7 +26,8 @@ from services.kit.settings import ServiceSettings
 from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, LAG, log
 
 _COMMIT_EVERY = 1.0
-_LAG_EVERY = 5.0
+_LAG_EVERY = 2.0
+_PATIENCE_AT_STOP = 10.0
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -58,7 +59,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             client_id=name,
             consumer_only=True,
             allow_auto_create_topics=False,
-            graceful_timeout=15.0,
+            graceful_timeout=1.0,  # `stop` has waited for the batch already
             logger=None,
         )
         self._subscriber = self._broker.subscriber(
@@ -98,8 +99,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def stop(self) -> None:
         """Finish the batch in hand, acknowledge, leave the group."""
         self._stopping = True
-        async with self._batch:
-            await self._commit()
+        try:
+            async with asyncio.timeout(_PATIENCE_AT_STOP), self._batch:
+                await self._commit()
+        except TimeoutError:
+            log.warning("the batch in hand did not finish; it will come again")
         await self._broker.stop()
 
     async def _as_it_came(self, records: tuple[ConsumerRecord[bytes, bytes], ...]) -> KafkaMessage:
@@ -122,6 +126,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
             started = time.perf_counter()
             batch = [Record.of(record) for record in records]
+            for record in batch:
+                # Where this partition stood: the consumer's own position is past the batch.
+                self._settled.setdefault(_place(record), record.offset)
             try:
                 with self._tracing.batch(f"{self._name} batch", _traceparents(batch)):
                     await self._processor.process(batch)
@@ -129,7 +136,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 # The rebalance resets positions to the committed offsets; nothing is skipped.
                 return
             for record in batch:
-                self._settled[TopicPartition(record.topic, record.partition)] = record.offset + 1
+                self._settled[_place(record)] = record.offset + 1
             self._progress_at = time.monotonic()
             seconds = time.perf_counter() - started
             BATCH_SIZE.observe(len(batch))
@@ -225,6 +232,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 async def _undecoded(_message: KafkaMessage) -> Any:
     """The kit decodes by itself, record by record: see `services.kit.messages`."""
     return None
+
+
+def _place(record: Record) -> TopicPartition:
+    return TopicPartition(record.topic, record.partition)
 
 
 def _traceparents(batch: Sequence[Record]) -> list[str | None]:

@@ -279,7 +279,7 @@ class Service:
         log.info("service stopping")
         if self._consumer is not None:
             try:
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(15):
                     await self._consumer.stop()
             except Exception as error:
                 log.warning("consumer did not stop cleanly", error=repr(error))

@@ -1,0 +1,81 @@
+"""Schema and inbox look after themselves, with any number of replicas."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from contracts.message import new_message_id, sent_at
+from services.kit import inbox
+from services.kit.migrate import MigrationFailed, migrate
+
+
+async def test_three_replicas_that_start_at_once_migrate_once(
+    database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "0101_slow.sql").write_text(
+        "-- migrate:up\nSELECT pg_sleep(0.3);\nCREATE TABLE slow (id int);\n-- migrate:down\n"
+    )
+    await asyncio.gather(*(migrate(database, tmp_path) for _ in range(3)))
+    db = await asyncpg.connect(database)
+    versions = await db.fetch("SELECT version FROM schema_migrations ORDER BY version")
+    await db.close()
+    assert [row["version"] for row in versions] == ["0001", "0002", "0003", "0101"]
+
+
+async def test_a_broken_migration_says_why_and_leaves_nothing_behind(
+    database: str, tmp_path: Path
+) -> None:
+    (tmp_path / "0101_broken.sql").write_text(
+        "-- migrate:up\nCREATE TABLE half (id int);\nSELECT oops;\n-- migrate:down\n"
+    )
+    with pytest.raises(MigrationFailed, match="oops"):
+        await migrate(database, tmp_path)
+    db = await asyncpg.connect(database)
+    assert await db.fetchval("SELECT to_regclass('half')") is None
+    await db.close()
+
+
+async def partitions(db: "asyncpg.Connection[asyncpg.Record]") -> set[str]:
+    rows = await db.fetch(
+        "SELECT inhrelid::regclass::text AS name FROM pg_inherits"
+        " WHERE inhparent = 'inbox'::regclass"
+    )
+    return {row["name"] for row in rows}
+
+
+async def test_the_inbox_makes_tomorrows_partition_and_drops_what_is_forgotten(
+    database: str, tmp_path: Path
+) -> None:
+    await migrate(database, tmp_path)
+    db = await asyncpg.connect(database)
+    today = datetime.now(UTC)
+    names = {f"inbox_{today + timedelta(days=days):%Y%m%d}" for days in range(-1, 4)}
+    assert await partitions(db) == names | {"inbox_default"}
+
+    await db.execute("SELECT maintain_inbox(interval '14 days', 6)")
+    later = {f"inbox_{today + timedelta(days=days):%Y%m%d}" for days in range(-1, 7)}
+    assert await partitions(db) == later | {"inbox_default"}
+
+    await inbox.maintain(db, timedelta(days=-3))  # forget even what is to come
+    assert f"inbox_{today:%Y%m%d}" not in await partitions(db)
+    await db.close()
+
+
+async def test_an_id_from_a_fast_clock_moves_into_its_partition_when_its_day_comes(
+    database: str, tmp_path: Path
+) -> None:
+    await migrate(database, tmp_path)
+    db = await asyncpg.connect(database)
+    in_a_week = new_message_id().int + (7 * 86_400_000 << 80)
+    early = UUID(int=in_a_week)
+    assert sent_at(early) > datetime.now(UTC) + timedelta(days=6)
+
+    assert (await inbox.admit(db, [early], [])).fresh == {early}
+    await db.execute("SELECT maintain_inbox(interval '14 days', 8)")
+    assert await db.fetchval("SELECT count(*) FROM inbox_default") == 0
+    assert (await inbox.admit(db, [early], [])).fresh == set()
+    await db.close()

@@ -1,0 +1,99 @@
+"""One effect per message, whatever Kafka delivers and whoever dies."""
+
+import asyncio
+from uuid import uuid4
+
+import asyncpg
+
+from contracts.inventory import RestoreStock
+from contracts.topics import INVENTORY_EVENTS
+from services.kit.messages import Incoming
+from services.kit.work import Work
+from tests.kit.conftest import Bench, effects, eventually, parked, restore, unsent
+
+
+async def test_a_message_that_comes_twice_has_one_effect(bench: Bench) -> None:
+    orders = [bench.order() for _ in range(20)]
+    async with bench.running() as service:
+        await bench.send(*orders, orders[0], orders[1])  # twice within a batch
+        await bench.send(*orders)  # and in a later one
+        await bench.send(last := bench.order("last"))
+        await eventually(lambda: effects(service), lambda rows: rows[-1:] and len(rows) == 21)
+        assert {str(order_id) for order_id, _ in await effects(service)} == {
+            order.key for order in [*orders, last]
+        }
+
+
+async def test_after_a_restart_everything_goes_on_where_it_was(bench: Bench) -> None:
+    first = [bench.order() for _ in range(10)]
+    second = [bench.order() for _ in range(10)]
+    async with bench.running() as service:
+        await bench.send(*first)
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 10)
+    await bench.send(*second)
+    async with bench.running() as service:
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 20)
+
+
+async def test_three_replicas_share_the_work_and_double_none_of_it(bench: Bench) -> None:
+    async with bench.running() as service, bench.running(), asyncio.TaskGroup() as group:
+        for _ in range(10):
+            group.create_task(bench.send(*[bench.order() for _ in range(30)]))
+        async with bench.running():  # comes, and goes while messages are under way
+            await bench.send(*[bench.order() for _ in range(100)])
+        rows = await eventually(lambda: effects(service), lambda rows: len(rows) >= 400)
+        assert len({order_id for order_id, _ in rows}) == len(rows) == 400
+
+
+async def test_messages_of_one_key_keep_their_order(bench: Bench) -> None:
+    key = uuid4()
+    async with bench.running() as service:
+        await bench.send(*[bench.order(str(number), key) for number in range(30)])
+        rows = await eventually(lambda: effects(service), lambda rows: len(rows) == 30)
+    assert [reason for _, reason in rows] == [str(number) for number in range(30)]
+
+
+async def test_infrastructure_errors_cost_no_message_an_attempt(bench: Bench) -> None:
+    failures = 4  # more than a message has attempts
+
+    async def shaky(work: Work, messages: list[Incoming[RestoreStock]]) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise asyncpg.DeadlockDetectedError("somebody else won")
+        await restore(work, messages)
+
+    async with bench.running({RestoreStock: shaky}) as service:
+        await bench.send(bench.order())
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
+        assert await parked(service) == []
+
+
+async def test_what_a_handler_sends_is_published_and_then_forgotten(bench: Bench) -> None:
+    async with bench.running() as service:
+        before = len(await bench.records(INVENTORY_EVENTS.name, 0))
+        await bench.send(order := bench.order())
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
+        await eventually(lambda: unsent(service), lambda count: count == 0)
+        records = await bench.records(INVENTORY_EVENTS.name, before + 1)
+    answers = [r for r in records if r.key.decode() == order.key]
+    assert len(answers) == 1
+    headers = dict(answers[0].headers)
+    assert headers["ce_type"] == b"inventory.stock-restored.v1"
+    assert headers["ce_causationid"].decode() == str(order.message_id)
+
+
+async def test_rows_that_a_crash_left_behind_are_published_by_the_sweeper(bench: Bench) -> None:
+    async with bench.running() as service:
+        orphan = bench.order()
+        async with service.pool.acquire() as db:
+            await db.execute(
+                """
+                INSERT INTO outbox (message_id, topic, key, headers, payload, leased_until)
+                VALUES ($1, $2, $3, $4, $5, now())
+                """,
+                *(orphan.message_id, orphan.topic, orphan.key, orphan.headers, orphan.payload),
+            )
+        # It is addressed to the service itself: its effect shows that it was published.
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
+        await eventually(lambda: unsent(service), lambda count: count == 0)

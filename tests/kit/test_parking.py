@@ -1,0 +1,121 @@
+"""What cannot be handled is parked with all that is known of it, and nothing else suffers."""
+
+import json
+from uuid import uuid4
+
+from aiokafka import AIOKafkaProducer
+
+from contracts.dead_letters import MessageParked
+from contracts.message import new_message_id
+from contracts.topics import INVENTORY_DEAD_LETTERS
+from services.kit.messages import Outgoing
+from services.kit.service import Service
+from tests.kit.conftest import POISON, Bench, effects, eventually, parked
+
+
+async def test_a_failing_message_is_found_in_its_batch_and_parked_alone(bench: Bench) -> None:
+    orders = [bench.order(POISON if number in (7, 33) else "ok") for number in range(50)]
+    await bench.send(*orders)  # waiting before the start, so that they come as one batch
+    async with bench.running() as service:
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 48)
+        rows = await eventually(lambda: parked(service), lambda rows: len(rows) == 2)
+    assert rows == [("parked", "ValueError: this message always fails")] * 2
+
+
+async def test_later_messages_of_the_key_wait_and_a_replay_keeps_their_order(bench: Bench) -> None:
+    key = uuid4()
+    async with bench.running() as service:
+        await bench.send(bench.order(POISON, key), bench.order("second", key))
+        await bench.send(bench.order("third", key), bench.order("other key"))
+        await eventually(lambda: parked(service), lambda rows: len(rows) == 3)
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
+        assert [state for state, _ in await parked(service)] == ["parked", "waiting", "waiting"]
+
+        await mend(service)
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 4)
+        assert [reason for _, reason in (await effects(service))[1:]] == [
+            "mended",
+            "second",
+            "third",
+        ]
+        assert {state for state, _ in await parked(service)} == {"replayed"}
+
+        await bench.send(bench.order("fourth", key))  # the way is free again
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 5)
+
+
+async def mend(service: Service) -> None:
+    """Correct what made the message fail, and ask for its replay."""
+    async with service.pool.acquire() as db:
+        await db.execute(
+            """
+            UPDATE parked_messages
+               SET state = 'replay',
+                   payload = convert_to(replace(convert_from(payload, 'UTF8'), 'poison', 'mended'),
+                                        'UTF8')
+             WHERE state = 'parked'
+            """
+        )
+
+
+async def test_a_replay_that_fails_again_says_so(bench: Bench) -> None:
+    async with bench.running() as service:
+        await bench.send(bench.order(POISON))
+        await eventually(lambda: parked(service), lambda rows: len(rows) == 1)
+        async with service.pool.acquire() as db:
+            await db.execute("UPDATE parked_messages SET state = 'replay', reason = 'asked'")
+        rows = await eventually(lambda: parked(service), lambda rows: rows[0][0] == "parked")
+        assert rows == [("parked", "ValueError: this message always fails")]
+        async with service.pool.acquire() as db:
+            assert await db.fetchval("SELECT attempts FROM parked_messages") == 3
+
+
+async def test_records_that_are_no_messages_are_parked_and_the_partition_goes_on(
+    bench: Bench,
+) -> None:
+    good = bench.order()
+    headers = [(name, text.encode()) for name, text in json.loads(good.headers).items()]
+    unknown = [("ce_type", b"inventory.restore-stock.v9"), *headers[:2], *headers[3:]]
+    too_old = [("ce_id", b"01800000-0000-7000-8000-000000000000"), *headers[:1], *headers[2:]]
+    value = good.payload.encode()
+    cases: list[tuple[bytes | None, list[tuple[str, bytes | None]], bytes | None, str]] = [
+        (b"a", headers, b"{not json", "Invalid JSON"),
+        (b"b", headers, b'{"order_id": 7, "reason": "x"}', "order_id"),
+        (b"c", unknown, value, "does not accept inventory.restore-stock.v9"),
+        (b"d", [("ce_id", None)], value, "header ce_id is missing"),
+        (b"e", [(name, b"\xff\xfe") for name, _ in headers], value, "not UTF-8"),
+        (b"f", headers, None, "no value"),
+        (None, headers, value, "no key"),
+        (b"g", [("ce_id", str(uuid4()).encode()), *headers[2:]], value, "not a UUIDv7"),
+        (b"h", too_old, value, "older than the inbox remembers"),
+        (b"i" * 10, headers, b"x" * 900_000, "Invalid JSON"),
+    ]
+    producer = AIOKafkaProducer(bootstrap_servers=bench.kafka)
+    await producer.start()
+    async with bench.running() as service:
+        for key, sent, payload, _ in cases:
+            fresh = [(n, _fresh(v) if n == "ce_id" and v == headers[1][1] else v) for n, v in sent]
+            await producer.send_and_wait(bench.topic.name, payload, key=key, headers=fresh)
+        await bench.send(good)
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
+        rows = await eventually(lambda: parked(service), lambda rows: len(rows) == len(cases))
+    await producer.stop()
+    for _, _, _, reason in cases:
+        assert any(reason in found for _, found in rows), (reason, rows)
+
+
+def _fresh(_id: bytes | None) -> bytes:
+    return str(new_message_id()).encode()
+
+
+async def test_parking_is_announced_without_the_payload(bench: Bench) -> None:
+    async with bench.running() as service:
+        order: Outgoing = bench.order(POISON)
+        await bench.send(order)
+        await eventually(lambda: parked(service), lambda rows: len(rows) == 1)
+        records = await bench.records(INVENTORY_DEAD_LETTERS.name, 1)
+    announced = [MessageParked.model_validate_json(record.value) for record in records]
+    (mine,) = [letter for letter in announced if letter.source_key == order.key]
+    assert mine.message_id == order.message_id
+    assert mine.source_topic == bench.topic.name
+    assert mine.attempts == 2

@@ -1,0 +1,99 @@
+"""A service says what it lacks, and when it stands still."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+import pytest
+from structlog.testing import capture_logs
+
+from contracts.inventory import RestoreStock
+from contracts.topics import Topic
+from deploy.local.stack import LocalStack
+from services.kit.messages import Incoming
+from services.kit.service import Service
+from services.kit.settings import ServiceSettings
+from services.kit.work import Work
+from tests.kit.conftest import Bench, effects, eventually, unsent
+
+
+async def test_missing_settings_stop_the_start_with_a_line_each(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setenv("BATCH_SIZE", "many")
+    with pytest.raises(SystemExit) as stopped:
+        ServiceSettings.from_environment()
+    assert stopped.value.code == 78
+    told = capsys.readouterr().err
+    assert "setting DATABASE_URL: Field required" in told
+    assert "setting BATCH_SIZE: Input should be a valid integer" in told
+
+
+async def test_a_missing_topic_is_named_with_what_to_do(bench: Bench) -> None:
+    bench.topic = Topic("test.nowhere", owner="inventory", key="order_id")
+    service = bench.service()
+    with capture_logs() as logs:
+        async with service.lifespan():
+            await asyncio.sleep(0.5)
+            assert "kafka" in await service.readiness()
+    told = str(logs)
+    assert "no such topics: test.nowhere" in told
+    assert "python -m deploy.create_topics" in told
+
+
+async def test_a_consumer_that_stands_still_although_there_is_work_is_unhealthy(
+    bench: Bench,
+) -> None:
+    stuck = asyncio.Event()
+
+    async def hangs(_work: Work, _messages: list[Incoming[RestoreStock]]) -> None:
+        await stuck.wait()
+
+    async with bench.running({RestoreStock: hangs}, stalled_after_seconds=0.5) as service:
+        assert service.liveness() is None
+        await bench.send(bench.order(), bench.order())
+        trouble = await eventually(_liveness_of(service), lambda told: told is not None)
+        assert "although there is work" in trouble
+        stuck.set()
+        await eventually(_liveness_of(service), lambda told: told is None)
+
+
+def _liveness_of(service: Service) -> Callable[[], Awaitable[str | None]]:
+    async def look() -> str | None:
+        return service.liveness()
+
+    return look
+
+
+async def test_a_periodic_task_that_fails_is_tried_again(bench: Bench) -> None:
+    service = bench.service()
+    calls, enough = 0, asyncio.Event()
+
+    @service.every(seconds=0.05, name="shaky")
+    async def shaky(_work: Work) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise RuntimeError("once")
+        if calls == 3:
+            enough.set()
+
+    async with service.lifespan(), asyncio.timeout(10):
+        await enough.wait()
+
+
+async def test_a_broker_that_goes_away_delays_messages_and_loses_none(
+    bench: Bench, servers: LocalStack
+) -> None:
+    if servers.process("kafka").pid is None:
+        pytest.skip("Kafka is a container here")
+    async with bench.running() as service:
+        await bench.send(bench.order())
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
+        servers.kill("kafka")
+        order = bench.order("sent while the broker was away")
+        async with service.transaction(publish="later") as work:
+            work.outgoing.append(order)
+        servers.start("kafka")
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 2, seconds=60)
+        await eventually(lambda: unsent(service), lambda count: count == 0)
