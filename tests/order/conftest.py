@@ -1,0 +1,90 @@
+"""The order service's handlers on a real database, without Kafka."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+import services.order
+from contracts.inventory import StockReserved
+from contracts.message import Message, new_message_id
+from contracts.order import CartLine, OrderItem, PlaceOrder
+from services.kit.messages import Incoming, Outgoing, Record, envelope_for
+from services.kit.migrate import migrate
+from services.kit.work import Work, utc_now
+from services.order.deadlines import Timing
+from services.order.handlers import OrderHandlers
+
+MIGRATIONS = Path(services.order.__file__).parent / "migrations"
+PRODUCT = UUID("01890000-0000-7000-8000-0000000000aa")
+
+
+@dataclass
+class Desk:
+    """Hands messages to the handlers, one transaction per call, and keeps what they sent."""
+
+    db: "asyncpg.Connection[asyncpg.Record]"
+    handlers: OrderHandlers
+    sent: list[Outgoing] = field(default_factory=list)
+    parked: list[str] = field(default_factory=list)
+    statements: int = 0
+
+    async def hear(self, *messages: Message) -> None:
+        by_message = self.handlers.by_message()
+        incoming = [_incoming(message) for message in messages]
+        async with self.db.transaction():
+            work = Work(self.db, "order")
+            counter = _count(self.db)
+            await by_message[type(messages[0])](work, incoming)
+            await asyncio.sleep(0)  # asyncpg tells its loggers in the next turn of the loop
+            self.statements = counter()
+        self.sent = work.outgoing
+        self.parked = [entry.reason for entry in work.to_park]
+
+    def sent_types(self) -> list[str]:
+        return [_type(message) for message in self.sent]
+
+
+def _type(message: Outgoing) -> str:
+    return message.headers.partition('"ce_type":"')[2].partition('"')[0]
+
+
+def _incoming(message: Message) -> Incoming[Message]:
+    envelope = envelope_for(message, source="test", time=utc_now())
+    record = Record(message.topic.name, 0, 0, message.key, (), b"")
+    return Incoming(message, envelope, record)
+
+
+def _count(db: "asyncpg.Connection[asyncpg.Record]") -> Callable[[], int]:
+    seen: list[object] = []
+    db.add_query_logger(seen.append)
+
+    def stop() -> int:
+        db.remove_query_logger(seen.append)
+        return len(seen)
+
+    return stop
+
+
+@pytest.fixture
+async def desk(database: str) -> AsyncIterator[Desk]:
+    await migrate(database, MIGRATIONS)
+    db = await asyncpg.connect(database)
+    timing = Timing(reservation=timedelta(minutes=30), step=timedelta(seconds=15))
+    yield Desk(db, OrderHandlers(timing))
+    await db.close()
+
+
+def place(order_id: UUID | None = None, customer: str = "anna") -> PlaceOrder:
+    line = CartLine(product_id=PRODUCT, quantity=2, price=100)
+    return PlaceOrder(order_id=order_id or new_message_id(), customer_id=customer, lines=(line,))
+
+
+def reserved(order_id: UUID) -> StockReserved:
+    item = OrderItem(product_id=PRODUCT, name="Print", quantity=2, price=6000)
+    return StockReserved(order_id=order_id, items=(item,), total=12000, currency="zar")
