@@ -19,6 +19,7 @@ from pathlib import Path
 from uuid import UUID
 
 import httpx
+import psutil
 import uvloop
 from aiokafka import AIOKafkaConsumer
 
@@ -156,6 +157,8 @@ def counters(stack: LocalStack) -> dict[str, dict[str, float]]:
         "batches": "orderflow_batch_records_count",
         "records": "orderflow_batch_records_sum",
         "statements": "orderflow_database_statements_total",
+        "batch": "orderflow_batch_seconds_sum",
+        "publish": "orderflow_publish_seconds_sum",
         "cpu": "process_cpu_seconds_total",
     }
     found = {}
@@ -166,10 +169,24 @@ def counters(stack: LocalStack) -> dict[str, dict[str, float]]:
     return found
 
 
+def server_cpu(stack: LocalStack) -> dict[str, float]:
+    """CPU seconds so far of Kafka, of PostgreSQL with its children, and of this load."""
+
+    def seconds(process: psutil.Process) -> float:
+        used = process.cpu_times()
+        return float(used.user + used.system)
+
+    postgres = psutil.Process(stack.process("postgres").pid)
+    return {
+        "kafka": seconds(psutil.Process(stack.process("kafka").pid)),
+        "postgres": sum(seconds(p) for p in (postgres, *postgres.children())),
+        "load": seconds(psutil.Process()),
+    }
+
+
 def report(
     before: dict[str, dict[str, float]], after: dict[str, dict[str, float]], orders: int
 ) -> dict[str, dict[str, float]]:
-    print(f"\n{'service':<12}{'records/batch':>14}{'statements/batch':>18}{'CPU us/order':>14}")
     costs = {}
     for service in SERVICES:
         spent = {key: after[service][key] - before[service][key] for key in after[service]}
@@ -177,9 +194,14 @@ def report(
         costs[service] = {
             "records_per_batch": round(spent["records"] / batches, 1),
             "statements_per_batch": round(spent["statements"] / batches, 1),
+            "ms_per_batch": round(spent["batch"] / batches * 1000, 1),
+            "publish_ms_per_batch": round(spent["publish"] / batches * 1000, 1),
             "cpu_us_per_order": round(spent["cpu"] / orders * 1e6, 1),
         }
-        print("{:<12}{:>14}{:>18}{:>14}".format(service, *costs[service].values()))
+    print("\n" + f"{'':<22}" + "".join(f"{service:>12}" for service in SERVICES))
+    for figure in costs[SERVICES[0]]:
+        values = "".join(f"{costs[service][figure]:>12}" for service in SERVICES)
+        print(f"{figure:<22}{values}")
     print("(statements include BEGIN, COMMIT, timers and outbox housekeeping; one round trip each)")
     return costs
 
@@ -191,9 +213,14 @@ async def run(stack: LocalStack, arguments: argparse.Namespace) -> dict[str, obj
         load = Load(publisher, events, products)
         watching = asyncio.create_task(load.watch())
         await load.closed_loop(1000, arguments.window)  # warm: plans, caches, JIT
-        before = counters(stack)
+        before, cpu_before = counters(stack), server_cpu(stack)
         rate = await load.closed_loop(arguments.orders, arguments.window)
+        cpu = server_cpu(stack)
         costs = report(before, counters(stack), arguments.orders)
+        servers = {
+            name: round((cpu[name] - cpu_before[name]) / arguments.orders * 1e6) for name in cpu
+        }
+        print("CPU us/order of the others:", servers)
         print(f"\n{rate:,.0f} orders/s with {arguments.window} in flight")
         seconds = await load.open_loop(arguments.rate, arguments.seconds)
         p50, p99 = (statistics.quantiles(seconds, n=100)[i] * 1000 for i in (49, 98))
@@ -208,6 +235,7 @@ async def run(stack: LocalStack, arguments: argparse.Namespace) -> dict[str, obj
         "orders": arguments.orders,
         "products": arguments.products,
         "services": costs,
+        "servers_cpu_us_per_order": servers,
     }
 
 
@@ -227,7 +255,7 @@ def main() -> None:
             stack.start(service)
         result = uvloop.run(run(stack, arguments))
     finally:
-        stack.clean()
+        stack.down()  # logs stay until the next run
     print(json.dumps(result))
 
 

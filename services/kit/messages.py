@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
-import orjson
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
 
@@ -96,15 +95,13 @@ def _in_one_line(error: ValidationError) -> str:
     )
 
 
-@dataclass(slots=True, frozen=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A message on its way to Kafka: a row of the outbox and a record in one."""
 
     message_id: UUID
     topic: str
     key: str
-    headers: str
-    """A JSON object of text."""
+    headers: dict[str, str]
     payload: str
 
     @classmethod
@@ -112,14 +109,13 @@ class Outgoing:
         return cls(
             message_id=envelope.id,
             topic=message.destination.name,
-            key=message.key,
-            headers=orjson.dumps(envelope.headers()).decode(),
+            key=envelope.subject,
+            headers=envelope.headers(),
             payload=message.model_dump_json(),
         )
 
     def kafka_headers(self) -> list[tuple[str, bytes]]:
-        headers: dict[str, str] = orjson.loads(self.headers)
-        return [(name, value.encode()) for name, value in headers.items()]
+        return [(name, value.encode()) for name, value in self.headers.items()]
 
 
 def envelope_for(

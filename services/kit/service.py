@@ -10,6 +10,7 @@ service.run()
 """
 
 import asyncio
+import gc
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -142,6 +143,7 @@ class Service:
     def run(self, app: Any = None) -> None:
         """Serve until SIGTERM; `app` is an ASGI application whose lifespan is `lifespan`."""
         configure_logging(self.name, self.settings.log_level, self.settings.log_format)
+        _spare_the_garbage_collector()
         uvicorn.run(
             app or Starlette(routes=self.health_routes(), lifespan=self.lifespan),
             host=self.settings.http_host,
@@ -295,3 +297,14 @@ class Service:
         except TimeoutError:
             self.pool.terminate()
         log.info("service stopped")
+
+
+def _spare_the_garbage_collector() -> None:
+    """Let it look at new objects seldom, and never again at what the imports made.
+
+    A batch makes tens of thousands of objects, hardly any of them in cycles; with Python's own
+    thresholds, looking for cycles among them took a fifth of the CPU time.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 20, 50)

@@ -8,13 +8,12 @@ from services.order.order import Order
 def order_updated(order: Order) -> OrderUpdated:
     payment = None
     if order.payment_intent_id is not None:
-        payment = PaymentView.model_construct(
+        payment = PaymentView(
             payment_intent_id=order.payment_intent_id,
             client_secret=order.client_secret,
             status=order.intent_status,
         )
-    # Constructed, not validated: every value comes from a row or a message that was.
-    return OrderUpdated.model_construct(
+    return OrderUpdated(
         order_id=order.id,
         version=order.version,
         customer_id=order.customer_id,
@@ -36,14 +35,14 @@ def order_updated(order: Order) -> OrderUpdated:
 
 def order_audited(before: Order | None, after: Order, action: str) -> OrderAudited:
     """`action` is the wire name of what caused the change, or the saga's own event."""
-    return OrderAudited.model_construct(
+    return OrderAudited(
         order_id=after.id,
         version=after.version,
         action=action,
         old_status=before.status if before else None,
         new_status=after.status,
         payment_status=after.payment_status,
-        saga_state=after.state.value,
+        saga_state=after.state,
         total=after.total,
         currency=after.currency,
         amount_refunded=after.amount_refunded,

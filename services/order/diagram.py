@@ -20,6 +20,6 @@ def mermaid() -> str:
     lines += [
         f"  note right of {state}: shown as {status}"
         for state, status in STATUS.items()
-        if status is not None and status != state
+        if status is not None and status.value != state.value
     ]
     return "\n".join(lines)

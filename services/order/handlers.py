@@ -1,7 +1,7 @@
 """What the order service does with each message: lock, decide, save, send.
 
 A wave of messages holds each order once, so any number of orders is one pass: two statements to
-lock and load, at most two to save.
+lock and load, one to save.
 """
 
 from collections.abc import Sequence
@@ -86,9 +86,6 @@ class OrderHandlers:
         new = await store.insert_orders(work.db, [order for order, _ in placed.values()], deadline)
         if not new:
             return
-        await store.insert_items(
-            work.db, [order for id_, (order, _) in placed.items() if id_ in new]
-        )
         cancelled_early = await store.take_early_cancellations(work.db, new)
         to_cancel = []
         for order, cause in (placed[order_id] for order_id in placed if order_id in new):
@@ -119,7 +116,7 @@ class OrderHandlers:
     async def settle(self, work: Work, heard: Sequence[Heard]) -> None:
         """Advance the orders, save what changed, send what follows."""
         steps = [(each, step) for each in heard if (step := _decide(work, each))]
-        changes, reserved = [], []
+        changes = []
         for each, step in steps:
             before, timer_before = each.stored
             timer = self._timing.next_timer(
@@ -127,12 +124,8 @@ class OrderHandlers:
             )
             if step.changed or timer != timer_before:
                 changes.append(Stored(step.order, timer))
-            if step.order.items and not before.items:
-                reserved.append(step.order)
         if changes:
             await store.update_orders(work.db, changes)
-        if reserved:
-            await store.update_items(work.db, reserved)
         for each, step in steps:
             _send(work, each, step)
 

@@ -4,9 +4,10 @@ Pure data and pure rules. `record` notes what an event says, whatever the state;
 what follows from it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from contracts.inventory import StockRejected, StockReserved, StockRestored
@@ -118,68 +119,66 @@ class Order:
         return (self.total or 0) - self.amount_refunded
 
 
-def record(order: Order, event: Event) -> Order:
-    """Note what the event says. A late or repeated event never takes back what is known."""
+Changes = dict[str, Any]
+"""Fields of an order and their new values."""
+
+
+def record(order: Order, event: Event) -> Changes:
+    """What the event says. A late or repeated event never takes back what is known."""
     match event:
         case StockReserved() if order.state is State.RESERVING:
-            return replace(order, items=event.items, total=event.total, currency=event.currency)
+            return {"items": event.items, "total": event.total, "currency": event.currency}
         case StockRejected() if order.state is State.RESERVING:
-            return replace(order, problems=event.problems)
+            return {"problems": event.problems}
         case PaymentIntentCreated():
-            return replace(
-                order,
-                payment_intent_id=event.payment_intent_id,
-                client_secret=event.client_secret,
-                intent_status=order.intent_status or event.intent_status,
-            )
+            return {
+                "payment_intent_id": event.payment_intent_id,
+                "client_secret": event.client_secret,
+                "intent_status": order.intent_status or event.intent_status,
+            }
         case PaymentUpdated() if order.payment_status is PaymentStatus.UNPAID:
-            return replace(order, intent_status=event.intent_status)
+            return {"intent_status": event.intent_status}
         case PaymentSucceeded():
-            return replace(
-                order,
-                payment_intent_id=event.payment_intent_id,
-                intent_status="succeeded",
-                payment_status=order.payment_status if order.paid else PaymentStatus.PAID,
-            )
+            return {
+                "payment_intent_id": event.payment_intent_id,
+                "intent_status": "succeeded",
+                "payment_status": order.payment_status if order.paid else PaymentStatus.PAID,
+            }
         case PaymentFailed() if order.payment_status is PaymentStatus.UNPAID:
-            return replace(
-                order,
-                payment_status=PaymentStatus.FAILED,
-                admin_notes=f"Payment failed: {event.message}",
-            )
+            return {
+                "payment_status": PaymentStatus.FAILED,
+                "admin_notes": f"Payment failed: {event.message}",
+            }
         case PaymentCanceled() if order.payment_intent_id is not None:
-            return replace(order, intent_status="canceled")
+            return {"intent_status": "canceled"}
         case PaymentRefunded() | PaymentPartiallyRefunded() | RefundFailed():
             return _record_refund(order, event)
         case Asked() if event.admin_notes is not None:
-            return replace(order, admin_notes=event.admin_notes)
+            return {"admin_notes": event.admin_notes}
         case _:
-            return order
+            return {}
 
 
 def _record_refund(
     order: Order, event: PaymentRefunded | PaymentPartiallyRefunded | RefundFailed
-) -> Order:
-    notes = order.admin_notes
-    if isinstance(event, RefundFailed):
-        notes = f"Refund failed: {event.message}"
+) -> Changes:
     if event.payment_version < order.payment_version:
-        return order
+        return {}
+    changes: Changes = {"payment_version": event.payment_version}
+    if isinstance(event, RefundFailed):
+        changes["admin_notes"] = f"Refund failed: {event.message}"
     if event.amount_refunded == 0 and not order.paid:
-        return replace(order, payment_version=event.payment_version, admin_notes=notes)
+        return changes
     if event.amount_refunded == 0:
         payment_status = PaymentStatus.PAID
     elif order.total is not None and event.amount_refunded >= order.total:
         payment_status = PaymentStatus.REFUNDED
     else:
         payment_status = PaymentStatus.PARTIALLY_REFUNDED
-    return replace(
-        order,
-        amount_refunded=event.amount_refunded,
-        payment_version=event.payment_version,
-        payment_status=payment_status,
-        admin_notes=notes,
-    )
+    return changes | {
+        "amount_refunded": event.amount_refunded,
+        "payment_status": payment_status,
+    }
 
 
 def describe(event: Event) -> tuple[str, str]:

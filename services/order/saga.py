@@ -53,7 +53,7 @@ from services.order.events import (
     StartProcessing,
     StepTimedOut,
 )
-from services.order.order import STATUS, Order, State, describe, record
+from services.order.order import STATUS, Changes, Order, State, describe, record
 
 
 class Go(NamedTuple):
@@ -273,39 +273,35 @@ def advance(order: Order, event: Event, now: datetime) -> Step:
     if isinstance(rule, Refuse):
         reason = event.reason if isinstance(event, Impossible) else rule.because
         return Step(order, refused=reason)
-    recorded = record(order, event)
-    if isinstance(rule, Stay):
-        moved = recorded
-    else:
+    changes = record(order, event)
+    if isinstance(rule, Go):
         state = rule.state or order.state
-        moved = replace(recorded, state=state, status=STATUS[state] or order.status)
-    if moved != order:
-        moved = _signed(order, moved, event, now)
+        changes |= {"state": state, "status": STATUS[state] or order.status}
+    changed = any(getattr(order, name) != value for name, value in changes.items())
+    moved = replace(order, **_signed(order, changes, event, now)) if changed else order
     send = tuple(command(moved, event) for command in rule.send) if isinstance(rule, Go) else ()
-    return Step(moved, send, changed=moved != order)
+    return Step(moved, send, changed=changed)
 
 
-def _signed(order: Order, moved: Order, event: Event, now: datetime) -> Order:
+def _signed(order: Order, changes: Changes, event: Event, now: datetime) -> Changes:
     """Who, why and when. What a person or a failure started keeps that name to its end."""
-    if order.state in UNDER_WAY and moved.state is not CONFIRMED and not isinstance(event, Asked):
-        by, reason = order.updated_by, order.reason
-    else:
-        by, reason = describe(event)
-    history = order.history
-    if moved.status is not order.status:
+    by, reason = describe(event)
+    goes_on = order.state in UNDER_WAY and changes.get("state") is not CONFIRMED
+    if goes_on and not isinstance(event, Asked):
+        by, reason = order.updated_by, order.reason or reason
+    status = changes.get("status", order.status)
+    if status is not order.status:
         change = StatusChange(
             old_status=order.status,
-            new_status=moved.status,
+            new_status=status,
             changed_by=by,
             reason=reason,
             created_at=now,
         )
-        history = (*history, change)
-    return replace(
-        moved,
-        updated_by=by,
-        reason=reason,
-        updated_at=now,
-        version=order.version + 1,
-        history=history,
-    )
+        changes["history"] = (*order.history, change)
+    return changes | {
+        "updated_by": by,
+        "reason": reason,
+        "updated_at": now,
+        "version": order.version + 1,
+    }

@@ -30,21 +30,22 @@ class Stored(NamedTuple):
 
 
 _PROBLEMS = TypeAdapter(tuple[Problem, ...])
-_HISTORY = TypeAdapter(tuple[StatusChange, ...])
+_LINES = TypeAdapter(tuple[CartLine, ...])
+_ITEMS = TypeAdapter(tuple[OrderItem, ...])
 
 
 async def insert_orders(db: Connection, orders: Sequence[Order], deadline: datetime) -> set[UUID]:
     """Insert new orders; returns those that did not exist. The trigger opens their history."""
     rows = await db.fetch(
         """
-        INSERT INTO orders (id, customer_id, saga_state, status, wanted_currency, updated_by,
+        INSERT INTO orders (id, customer_id, saga_state, status, lines, wanted_currency, updated_by,
                             reason, version, expires_at, deadline_at, created_at, updated_at)
-        SELECT id, customer_id, saga_state, status, wanted_currency, updated_by,
+        SELECT id, customer_id, saga_state, status, lines, wanted_currency, updated_by,
                reason, 1, expires_at, $9, created_at, created_at
           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                      $7::text[], $8::timestamptz[], $10::timestamptz[])
+                      $7::text[], $8::timestamptz[], $10::timestamptz[], $11::jsonb[])
             AS placed (id, customer_id, saga_state, status, wanted_currency, updated_by,
-                       reason, expires_at, created_at)
+                       reason, expires_at, created_at, lines)
         ON CONFLICT (id) DO NOTHING
         RETURNING id
         """,
@@ -58,23 +59,9 @@ async def insert_orders(db: Connection, orders: Sequence[Order], deadline: datet
         [order.expires_at for order in orders],
         deadline,
         [order.created_at for order in orders],
+        [_LINES.dump_json(order.lines).decode() for order in orders],
     )
     return {row["id"] for row in rows}
-
-
-async def insert_items(db: Connection, orders: Sequence[Order]) -> None:
-    lines = [
-        (order.id, position, line.product_id, line.quantity, line.price)
-        for order in orders
-        for position, line in enumerate(order.lines)
-    ]
-    await db.execute(
-        """
-        INSERT INTO order_items (order_id, position, product_id, quantity, cart_price)
-        SELECT * FROM unnest($1::uuid[], $2::int[], $3::uuid[], $4::int[], $5::bigint[])
-        """,
-        *map(list, zip(*lines, strict=True)),
-    )
 
 
 async def insert_early_cancellations(db: Connection, cancellations: Sequence[CancelOrder]) -> None:
@@ -125,51 +112,48 @@ async def lock_due_orders(db: Connection, now: datetime, limit: int) -> list[asy
 
 
 async def load_orders(db: Connection, rows: Sequence[asyncpg.Record]) -> dict[UUID, Stored]:
-    """The locked rows as orders, with lines and history.
+    """The locked rows as orders, with their history.
 
-    A statement of its own, after the lock: in the locking statement the sub-selects could see the
+    A statement of its own, after the lock: in the locking statement a sub-select could see the
     time before a concurrent batch committed.
     """
-    details = await db.fetch(
+    changes = await db.fetch(
         """
-        SELECT asked.id,
-               (SELECT array_agg((product_id, quantity, cart_price, name, price)
-                                 ORDER BY position)
-                  FROM order_items WHERE order_id = asked.id) AS items,
-               (SELECT json_agg(json_build_object(
-                           'old_status', old_status, 'new_status', new_status,
-                           'changed_by', changed_by, 'reason', reason,
-                           'created_at', created_at) ORDER BY h.id)
-                  FROM order_status_history h WHERE order_id = asked.id) AS history
-          FROM unnest($1::uuid[]) AS asked (id)
+        SELECT order_id, old_status, new_status, changed_by, reason, created_at
+          FROM order_status_history
+         WHERE order_id = ANY($1)
+         ORDER BY id
         """,
         [row["id"] for row in rows],
     )
-    by_id = {detail["id"]: detail for detail in details}
+    history: dict[UUID, list[StatusChange]] = {row["id"]: [] for row in rows}
+    for order_id, old_status, new_status, changed_by, reason, created_at in changes:
+        change = StatusChange(
+            old_status=old_status,
+            new_status=new_status,
+            changed_by=changed_by,
+            reason=reason,
+            created_at=created_at,
+        )
+        history[order_id].append(change)
     return {
         row["id"]: Stored(
-            _order(row, by_id[row["id"]]),
+            _order(row, history[row["id"]]),
             Timer(row["deadline_at"], row["rounds"], row["stuck_since"]),
         )
         for row in rows
     }
 
 
-def _order(row: asyncpg.Record, detail: asyncpg.Record) -> Order:
-    lines, items = [], []
-    for product_id, quantity, cart_price, name, price in detail["items"]:
-        line = {"product_id": product_id, "quantity": quantity}
-        lines.append(CartLine.model_construct(**line, price=cart_price))
-        if name is not None:
-            items.append(OrderItem.model_construct(**line, name=name, price=price))
+def _order(row: asyncpg.Record, history: Sequence[StatusChange]) -> Order:
     return Order(
         id=row["id"],
         customer_id=row["customer_id"],
         state=State(row["saga_state"]),
         status=OrderStatus(row["status"]),
         payment_status=PaymentStatus(row["payment_status"]),
-        lines=tuple(lines),
-        items=tuple(items),
+        lines=_LINES.validate_json(row["lines"]),
+        items=_ITEMS.validate_json(row["items"]),
         wanted_currency=row["wanted_currency"],
         total=row["total"],
         currency=row["currency"],
@@ -178,7 +162,7 @@ def _order(row: asyncpg.Record, detail: asyncpg.Record) -> Order:
         intent_status=row["intent_status"],
         amount_refunded=row["amount_refunded"],
         payment_version=row["payment_version"],
-        problems=() if row["problems"] == "[]" else _PROBLEMS.validate_json(row["problems"]),
+        problems=_PROBLEMS.validate_json(row["problems"]),
         admin_notes=row["admin_notes"],
         updated_by=row["updated_by"],
         reason=row["reason"],
@@ -186,7 +170,7 @@ def _order(row: asyncpg.Record, detail: asyncpg.Record) -> Order:
         expires_at=row["expires_at"],
         created_at=row["created_at"],
         updated_at=row["updated_at"],
-        history=_HISTORY.validate_json(detail["history"]),
+        history=tuple(history),
     )
 
 
@@ -204,15 +188,17 @@ async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
                problems = new.problems, admin_notes = new.admin_notes,
                updated_by = new.updated_by, reason = new.reason, version = new.version,
                updated_at = new.updated_at, deadline_at = new.deadline_at, rounds = new.rounds,
-               stuck_since = new.stuck_since, payment_version = new.payment_version
+               stuck_since = new.stuck_since, payment_version = new.payment_version,
+               items = new.items
           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
                       $7::text[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[],
                       $12::text[], $13::text[], $14::text[], $15::int[], $16::timestamptz[],
-                      $17::timestamptz[], $18::int[], $19::timestamptz[], $20::int[])
+                      $17::timestamptz[], $18::int[], $19::timestamptz[], $20::int[],
+                      $21::jsonb[])
             AS new (id, saga_state, status, payment_status, total, currency, payment_intent_id,
                     client_secret, intent_status, amount_refunded, problems, admin_notes,
                     updated_by, reason, version, updated_at, deadline_at, rounds, stuck_since,
-                    payment_version)
+                    payment_version, items)
          WHERE orders.id = new.id
         """,
         [order.id for order in orders],
@@ -235,26 +221,7 @@ async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
         [timer.rounds for timer in timers],
         [timer.stuck_since for timer in timers],
         [order.payment_version for order in orders],
-    )
-
-
-async def update_items(db: Connection, orders: Sequence[Order]) -> None:
-    """Fill in the names and prices at which the stock was reserved."""
-    items = [
-        (order.id, item.product_id, item.name, item.price)
-        for order in orders
-        for item in order.items
-    ]
-    await db.execute(
-        """
-        UPDATE order_items
-           SET name = reserved.name, price = reserved.price
-          FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::bigint[])
-            AS reserved (order_id, product_id, name, price)
-         WHERE order_items.order_id = reserved.order_id
-           AND order_items.product_id = reserved.product_id
-        """,
-        *map(list, zip(*items, strict=True)),
+        [_ITEMS.dump_json(order.items).decode() for order in orders],
     )
 
 

@@ -1,6 +1,7 @@
 """One effect per message, whatever Kafka delivers and whoever dies."""
 
 import asyncio
+import json
 from uuid import uuid4
 
 import asyncpg
@@ -92,7 +93,8 @@ async def test_rows_that_a_crash_left_behind_are_published_by_the_sweeper(bench:
                 INSERT INTO outbox (message_id, topic, key, headers, payload, leased_until)
                 VALUES ($1, $2, $3, $4, $5, now())
                 """,
-                *(orphan.message_id, orphan.topic, orphan.key, orphan.headers, orphan.payload),
+                *(orphan.message_id, orphan.topic, orphan.key),
+                *(json.dumps(orphan.headers), orphan.payload),
             )
         # It is addressed to the service itself: its effect shows that it was published.
         await eventually(lambda: effects(service), lambda rows: len(rows) == 1)

@@ -1,6 +1,5 @@
 """What cannot be handled is parked with all that is known of it, and nothing else suffers."""
 
-import json
 from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
@@ -11,6 +10,8 @@ from contracts.topics import INVENTORY_DEAD_LETTERS
 from services.kit.messages import Outgoing
 from services.kit.service import Service
 from tests.kit.conftest import POISON, Bench, effects, eventually, parked
+
+Headers = list[tuple[str, bytes | None]]
 
 
 async def test_a_failing_message_is_found_in_its_batch_and_parked_alone(bench: Bench) -> None:
@@ -74,11 +75,15 @@ async def test_records_that_are_no_messages_are_parked_and_the_partition_goes_on
     bench: Bench,
 ) -> None:
     good = bench.order()
-    headers = [(name, text.encode()) for name, text in json.loads(good.headers).items()]
-    unknown = [("ce_type", b"inventory.restore-stock.v9"), *headers[:2], *headers[3:]]
-    too_old = [("ce_id", b"01800000-0000-7000-8000-000000000000"), *headers[:1], *headers[2:]]
+    headers: Headers = [(name, text.encode()) for name, text in good.headers.items()]
+    unknown: Headers = [("ce_type", b"inventory.restore-stock.v9"), *headers[:2], *headers[3:]]
+    too_old: Headers = [
+        ("ce_id", b"01800000-0000-7000-8000-000000000000"),
+        *headers[:1],
+        *headers[2:],
+    ]
     value = good.payload.encode()
-    cases: list[tuple[bytes | None, list[tuple[str, bytes | None]], bytes | None, str]] = [
+    cases: list[tuple[bytes | None, Headers, bytes | None, str]] = [
         (b"a", headers, b"{not json", "Invalid JSON"),
         (b"b", headers, b'{"order_id": 7, "reason": "x"}', "order_id"),
         (b"c", unknown, value, "does not accept inventory.restore-stock.v9"),

@@ -47,11 +47,7 @@ class Desk:
         self.parked = [entry.reason for entry in work.to_park]
 
     def sent_types(self) -> list[str]:
-        return [_type(message) for message in self.sent]
-
-
-def _type(message: Outgoing) -> str:
-    return message.headers.partition('"ce_type":"')[2].partition('"')[0]
+        return [message.headers["ce_type"] for message in self.sent]
 
 
 def _incoming(message: Message) -> Incoming[Message]:

@@ -11,7 +11,7 @@ CREATE TABLE outbox (
     headers      json NOT NULL,
     payload      text NOT NULL,
     created_at   timestamptz NOT NULL DEFAULT now(),
-    leased_until timestamptz NOT NULL
+    leased_until timestamptz  -- set by sweepers; a new row belongs to its writer for a while
 ) WITH (
     -- Rows live for a fraction of a second: the table is all churn and must be vacuumed by count.
     autovacuum_vacuum_scale_factor = 0,

@@ -15,6 +15,8 @@ CREATE TABLE orders (
     payment_status    text NOT NULL DEFAULT 'unpaid' CONSTRAINT valid_payment_status CHECK (
                       payment_status IN ('unpaid', 'paid', 'failed', 'partially_refunded',
                                          'refunded')),
+    lines             jsonb NOT NULL,
+    items             jsonb NOT NULL DEFAULT '[]',
     wanted_currency   text,
     total             bigint CONSTRAINT total_non_negative CHECK (total >= 0),
     currency          text,
@@ -52,19 +54,18 @@ CREATE INDEX orders_due ON orders (deadline_at) WHERE deadline_at IS NOT NULL;
 CREATE INDEX orders_by_state ON orders (saga_state);
 CREATE INDEX orders_stuck ON orders (stuck_since) WHERE stuck_since IS NOT NULL;
 
-CREATE TABLE order_items (
-    order_id   uuid NOT NULL REFERENCES orders (id),
-    position   int NOT NULL,
-    product_id uuid NOT NULL,
-    quantity   int NOT NULL CHECK (quantity > 0),
-    cart_price bigint,
-    name       text,
-    price      bigint,
-    PRIMARY KEY (order_id, position)
-) WITH (fillfactor = 80);  -- name and price are filled in when the stock is reserved
+COMMENT ON COLUMN orders.lines IS 'what the customer asked for, with the price that the cart showed';
+COMMENT ON COLUMN orders.items IS 'what was reserved, with the product''s name and price; empty before';
 
-COMMENT ON COLUMN order_items.cart_price IS 'what the customer saw; never charged';
-COMMENT ON COLUMN order_items.price IS 'the product''s price at reservation, in minor units';
+-- Lines and items live in the order's row: they are written with it, read with it, and never change
+-- on their own. For people and reports they are rows.
+CREATE VIEW order_items AS
+SELECT orders.id AS order_id, line.product_id, line.quantity, line.price AS cart_price,
+       item.name, item.price
+  FROM orders
+ CROSS JOIN jsonb_to_recordset(lines) AS line (product_id uuid, quantity int, price bigint)
+  LEFT JOIN LATERAL jsonb_to_recordset(items) AS item (product_id uuid, name text, price bigint)
+         ON item.product_id = line.product_id;
 
 CREATE TABLE order_status_history (
     id         bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -146,6 +147,7 @@ REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
 FOR EACH STATEMENT EXECUTE FUNCTION log_status_changes();
 
 -- migrate:down
-DROP TABLE order_status_transitions, early_cancellations, order_status_history, order_items, orders;
+DROP VIEW order_items;
+DROP TABLE order_status_transitions, early_cancellations, order_status_history, orders;
 DROP FUNCTION log_status_changes();
 DROP FUNCTION log_new_orders();

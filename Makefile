@@ -1,0 +1,74 @@
+# Everything a person does here. Needs Python 3.11 and make; the rest installs itself.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+
+# Another interpreter: make PYTHON=/path/to/python3.11 ...
+PYTHON ?= $(shell for candidate in python3.11 python3; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
+	&& echo $$candidate && break; done; true)
+
+RUN := .venv/bin/python -m
+LOCAL := $(RUN) deploy.local
+ENVIRONMENT := .venv/requirements.lock
+
+.PHONY: help up down clean demo test lint types format token logs status schemas docs bench lock
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+
+up: $(ENVIRONMENT)  ## start the whole stack in the background; addresses in .local/stack.json
+	@$(LOCAL) up
+
+down: $(ENVIRONMENT)  ## stop it; data is kept
+	@$(LOCAL) down
+
+clean: $(ENVIRONMENT)  ## stop it and remove all data
+	@$(LOCAL) clean
+
+status: $(ENVIRONMENT)  ## what runs
+	@$(LOCAL) status
+
+logs: $(ENVIRONMENT)  ## last lines of all logs, or follow one: make logs SERVICE=order
+	@$(LOCAL) logs $(SERVICE)
+
+token: $(ENVIRONMENT)  ## a token to try with: make token CUSTOMER=c1 [ROLE=admin]
+	@$(LOCAL) token --customer '$(or $(CUSTOMER),$(error say who: make token CUSTOMER=...))' \
+		$(if $(ROLE),--role '$(ROLE)')
+
+demo: $(ENVIRONMENT)  ## orders paid, declined, cancelled, expired, raced for; on a stack of its own
+	@$(LOCAL) demo
+
+test: $(ENVIRONMENT)  ## all tests; some of them: make test ARGS='tests/saga -k late'
+	@$(RUN) pytest $(ARGS)
+
+lint: $(ENVIRONMENT)  ## style, formatting, and which module may import which
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/lint-imports
+
+types: $(ENVIRONMENT)  ## static types
+	$(RUN) mypy
+
+format: $(ENVIRONMENT)  ## correct what a program can correct
+	.venv/bin/ruff check --fix
+	.venv/bin/ruff format
+
+schemas: $(ENVIRONMENT)  ## write the JSON schemas of all messages
+	$(RUN) contracts.generate
+
+docs: $(ENVIRONMENT)  ## write the generated parts of the documentation
+	$(RUN) docs.generate
+
+bench: $(ENVIRONMENT)  ## measure the saga
+	$(RUN) benchmarks.saga $(ARGS)
+
+lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+		--upgrade --group local --group dev --output-file requirements.lock pyproject.toml
+
+$(ENVIRONMENT): requirements.lock
+	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 found as python3.11 or python3;' \
+		'install it, or say where it is: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@$(PYTHON) deploy/local/environment.py

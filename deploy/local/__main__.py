@@ -1,0 +1,126 @@
+"""The command line of the stack without containers: `python -m deploy.local --help`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from deploy.local.demo import run_demo
+from deploy.local.errors import StackError, tail
+from deploy.local.home import PROJECT
+from deploy.local.stack import LocalStack
+
+ROOT = PROJECT / ".local"
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="The whole system on this machine, without containers.",
+)
+Home = Annotated[Path, typer.Option(help="The folder that the stack lives in.")]
+
+
+@app.command()
+def up(home: Home = ROOT) -> None:
+    """Start what does not run yet, and wait until it is ready."""
+    stack = LocalStack(home)
+    with stack.home.lock():
+        stack.up()
+    print(f"\nthe shop's API: {stack.gateway}/docs   addresses: {stack.home.stack_file}")
+
+
+@app.command()
+def down(home: Home = ROOT) -> None:
+    """Stop what runs, in reverse order. Data is kept."""
+    stack = LocalStack(home)
+    with stack.home.lock():
+        stack.down()
+
+
+@app.command()
+def clean(home: Home = ROOT) -> None:
+    """Stop and remove the data of this stack, of the demo's and of the tests'."""
+    for folder in (home, *(file.parent for file in sorted(home.glob("*/settings.json")))):
+        stack = LocalStack(folder)
+        with stack.home.lock():
+            stack.clean()
+
+
+@app.command()
+def status(home: Home = ROOT) -> None:
+    """Show which processes run, and where."""
+    stack = LocalStack(home)
+    for name, pid in stack.status().items():
+        state = f"runs   {pid:>8}   {stack.where(name)}" if pid else "stopped"
+        print(f"{name:<12} {state}")
+
+
+@app.command()
+def restart(name: str, home: Home = ROOT) -> None:
+    """Stop and start one process."""
+    stack = LocalStack(home)
+    with stack.home.lock():
+        stack.restart(name)
+
+
+@app.command()
+def logs(name: Annotated[str | None, typer.Argument()] = None, home: Home = ROOT) -> None:
+    """Show the last lines of every log, or follow one."""
+    stack = LocalStack(home)
+    if name is None:
+        for log in sorted(stack.home.logs.glob("*.log")):
+            print(f"== {log}", *tail(log, 15), "", sep="\n")
+        return
+    log = stack.log(name)
+    if not log.exists():
+        raise StackError(f"{name} has no log yet", todo="start it: `make up`")
+    os.execvp("tail", ["tail", "-n", "100", "-F", str(log)])  # noqa: S606
+
+
+@app.command()
+def token(
+    customer: Annotated[str, typer.Option(help="The customer's id.")],
+    role: Annotated[list[str] | None, typer.Option(help="A role, such as admin.")] = None,
+    home: Home = ROOT,
+) -> None:
+    """Print a bearer token for the gateway, good for a day."""
+    print(LocalStack(home).token(customer, *(role or [])))
+
+
+@app.command()
+def demo(home: Home = ROOT / "demo") -> None:
+    """From nothing to orders paid, declined, cancelled, expired and raced for, all checked."""
+    # Short, so that one order can expire while we watch.
+    stack = LocalStack(home, environment={"RESERVATION_SECONDS": "6"})
+    with stack.home.lock():
+        stack.clean()
+        try:
+            stack.up()
+            right = asyncio.run(run_demo(stack))
+        finally:
+            stack.down()
+    if not right:
+        raise typer.Exit(1)
+
+
+def main() -> None:
+    """Runs a command; a failed step is told in words, without a traceback."""
+    try:
+        app()
+    except StackError as error:
+        console = Console(stderr=True, soft_wrap=True)
+        console.print("error:", style="bold red", end=" ")
+        # Log lines are full of brackets that must not be taken for markup.
+        console.print(str(error), markup=False, highlight=False)
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

