@@ -1,0 +1,63 @@
+-- What became of each order's reservation, for ever: a command that is asked again gets the same
+-- answer, and a reservation that arrives after its undo is refused.
+
+-- migrate:up
+CREATE TABLE reservation_orders (
+    order_id   uuid PRIMARY KEY,
+    state      text NOT NULL CONSTRAINT valid_reservation_order_state
+               CHECK (state IN ('reserved', 'rejected', 'restored')),
+    currency   text,
+    problems   json,
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    CONSTRAINT reserved_in_a_currency CHECK (state <> 'reserved' OR currency IS NOT NULL),
+    CONSTRAINT rejected_with_problems CHECK (state <> 'rejected' OR problems IS NOT NULL)
+) WITH (fillfactor = 90);
+
+COMMENT ON COLUMN reservation_orders.state IS
+    'restored without reservations is a tombstone: the undo came before its do';
+
+-- One row per order and product. Stock comes back by moving the row, so it comes back once.
+CREATE TABLE reservations (
+    order_id   uuid NOT NULL,
+    line       smallint NOT NULL,
+    product_id uuid NOT NULL,
+    name       text NOT NULL,
+    quantity   bigint NOT NULL CONSTRAINT quantity_positive CHECK (quantity > 0),
+    price      bigint NOT NULL,
+    state      text NOT NULL CONSTRAINT valid_reservation_state
+               CHECK (state IN ('held', 'committed', 'restored')),
+    created_at timestamptz NOT NULL DEFAULT now(),
+    updated_at timestamptz NOT NULL DEFAULT now(),
+    PRIMARY KEY (order_id, product_id)
+) WITH (fillfactor = 80);  -- each row is updated once or twice, soon: leave room on its page
+
+-- Held and sold by product, for reports.
+CREATE INDEX reservations_by_product ON reservations (product_id);
+
+CREATE FUNCTION refuse_reservation_change() RETURNS trigger LANGUAGE plpgsql AS $$
+DECLARE
+    wrong record;
+BEGIN
+    SELECT n.order_id, o.state AS old_state, n.state AS new_state INTO wrong
+      FROM new_rows n JOIN old_rows o USING (order_id, product_id)
+     WHERE (o.state, n.state) NOT IN (('held', 'committed'), ('held', 'restored'),
+                                      ('committed', 'restored'))
+        OR n.quantity <> o.quantity
+     LIMIT 1;
+    IF FOUND THEN
+        RAISE EXCEPTION 'the reservation of order % cannot go from % to %',
+              wrong.order_id, wrong.old_state, wrong.new_state
+        USING ERRCODE = 'check_violation', CONSTRAINT = 'valid_reservation_transition',
+              HINT = 'held becomes committed or restored, committed becomes restored, once each';
+    END IF;
+    RETURN NULL;
+END $$;
+
+CREATE TRIGGER reservations_move_forward AFTER UPDATE ON reservations
+REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
+FOR EACH STATEMENT EXECUTE FUNCTION refuse_reservation_change();
+
+-- migrate:down
+DROP TABLE reservations, reservation_orders;
+DROP FUNCTION refuse_reservation_change();

@@ -1,0 +1,133 @@
+"""The SQL of the catalogue and of product administration: one function, one statement."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
+from typing import Final
+
+import asyncpg
+
+from contracts.inventory import ProductUpdated, PutProduct, RemoveProduct
+from contracts.topics import INVENTORY_CATALOG
+from services.kit.db import Connection
+
+PUBLISHED: Final = """
+    id, version, name, price, currency, available, stock_quantity, low_stock_threshold,
+    removed_at IS NOT NULL AS removed
+"""
+"""The columns that `as_published` reads."""
+
+
+def as_published(rows: Iterable[asyncpg.Record]) -> list[ProductUpdated]:
+    return [
+        ProductUpdated(
+            product_id=row["id"],
+            version=row["version"],
+            name=row["name"],
+            price=row["price"],
+            currency=row["currency"],
+            available=row["available"],
+            stock_quantity=row["stock_quantity"],
+            low_stock_threshold=row["low_stock_threshold"],
+            removed=row["removed"],
+        )
+        for row in rows
+    ]
+
+
+async def put_products(
+    db: Connection, commands: Sequence[PutProduct], now: datetime
+) -> list[ProductUpdated]:
+    """Create products with stock 0, or replace all but the stock; a removed one is back."""
+    rows = await db.fetch(
+        f"""
+        INSERT INTO products AS product
+               (id, name, price, currency, available, low_stock_threshold, published_version,
+                created_at, updated_at)
+        SELECT *, 1, $7, $7
+          FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::text[], $5::boolean[], $6::int[])
+            AS put (id, name, price, currency, available, low_stock_threshold)
+         ORDER BY id
+        ON CONFLICT (id) DO UPDATE
+           SET name = excluded.name,
+               price = excluded.price,
+               currency = excluded.currency,
+               available = excluded.available,
+               low_stock_threshold = excluded.low_stock_threshold,
+               removed_at = NULL,
+               version = product.version + 1,
+               published_version = product.version + 1,
+               settled = false,
+               updated_at = $7
+        RETURNING {PUBLISHED}
+        """,  # noqa: S608  # a constant list of columns
+        [command.product_id for command in commands],
+        [command.name for command in commands],
+        [command.price for command in commands],
+        [command.currency for command in commands],
+        [command.available for command in commands],
+        [command.low_stock_threshold for command in commands],
+        now,
+    )
+    return as_published(rows)
+
+
+async def remove_products(
+    db: Connection, commands: Sequence[RemoveProduct], now: datetime
+) -> list[ProductUpdated]:
+    """Take locked products off the catalogue."""
+    rows = await db.fetch(
+        f"""
+        UPDATE products
+           SET removed_at = $2,
+               version = version + 1,
+               published_version = version + 1,
+               settled = false,
+               updated_at = $2
+         WHERE id = ANY($1)
+        RETURNING {PUBLISHED}
+        """,  # noqa: S608  # a constant list of columns
+        [command.product_id for command in commands],
+        now,
+    )
+    return as_published(rows)
+
+
+async def take_unpublished(
+    db: Connection, now: datetime, *, settle_after: timedelta, limit: int
+) -> list[ProductUpdated]:
+    """The products whose newest version is not on the catalogue yet, marked as published.
+
+    Two replicas may publish two versions of a product in the wrong order, and a crash leaves one
+    to a sweeper. Readers do not care (they take newer versions only), but compaction keeps the
+    last record. So a product that has been quiet for `settle_after`, and of which nothing waits in
+    the outbox, is published once more: what is last is then the newest.
+    """
+    rows = await db.fetch(
+        f"""
+        WITH due AS (
+            SELECT id AS due_id
+              FROM products
+             WHERE (published_version < version OR NOT settled)
+               AND (published_version < version
+                    OR updated_at < $1 - $2::interval
+                       AND NOT EXISTS (SELECT FROM outbox
+                                        WHERE topic = $4 AND key = products.id::text))
+             ORDER BY updated_at
+             LIMIT $3
+               FOR UPDATE SKIP LOCKED
+        )
+        UPDATE products
+           SET published_version = version,
+               stock_published_at = CASE WHEN published_version < version
+                                         THEN $1 ELSE stock_published_at END,
+               settled = published_version = version
+          FROM due
+         WHERE id = due_id
+        RETURNING {PUBLISHED}
+        """,  # noqa: S608  # a constant list of columns
+        now,
+        settle_after,
+        limit,
+        INVENTORY_CATALOG.name,
+    )
+    return as_published(rows)
