@@ -25,7 +25,7 @@ def build(settings: InventorySettings) -> Service:
         emits=(INVENTORY_EVENTS, INVENTORY_CATALOG, INVENTORY_REPLIES, AUDIT_INVENTORY),
         handlers=handlers(settings.catalog_interval),
     )
-    service.every(seconds=settings.catalog_interval_seconds, name="publish_catalog")(
+    service.every(seconds=settings.catalog_interval_seconds / 4, name="publish_catalog")(
         publish_catalog
     )
     return service

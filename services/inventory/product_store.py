@@ -109,8 +109,8 @@ async def take_unpublished(
               FROM products
              WHERE (published_version < version OR NOT settled)
                AND (published_version < version
-                    OR updated_at < $1 - $2::interval
-                       AND NOT EXISTS (SELECT FROM outbox
+                    OR updated_at < $1::timestamptz - $2::interval
+                       AND NOT EXISTS (SELECT FROM outbox_messages
                                         WHERE topic = $4 AND key = products.id::text))
              ORDER BY updated_at
              LIMIT $3

@@ -9,7 +9,7 @@ from services.kit.settings import ServiceSettings
 
 class InventorySettings(ServiceSettings):
     catalog_interval_seconds: float = Field(
-        default=0.5,
+        default=2.0,
         gt=0,
         le=60,
         description="how often the catalogue shows a stock level that orders keep changing",

@@ -20,7 +20,6 @@ from faststream.kafka.message import KafkaAckableMessage
 
 from contracts.topics import Topic
 from services.kit import trace
-from services.kit.crash import crash_point
 from services.kit.messages import Record
 from services.kit.processor import Abandoned, BatchProcessor
 from services.kit.settings import ServiceSettings
@@ -136,7 +135,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             except Abandoned:
                 # The rebalance resets positions to the committed offsets; nothing is skipped.
                 return
-            crash_point("after-publish")
             for record in batch:
                 self._settled[_place(record)] = record.offset + 1
             self._progress_at = time.monotonic()

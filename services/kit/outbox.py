@@ -1,9 +1,9 @@
 """The outbox: what a transaction decided to send, kept until Kafka has acknowledged it.
 
-Rows are written in the transaction that decides them. Whoever commits them publishes them at once,
-under a lease; a row whose lease ran out is an orphan of a crash, and the sweeper of any replica
-publishes it. A row is deleted only after Kafka's acknowledgement, so deleting needs no guard: it
-is right whoever does it. A row published twice carries the same message id.
+One row per transaction, written in it. Whoever commits a row publishes it at once; a row that is
+older than its lease is an orphan of a crash, and the sweeper of any replica publishes it. A row is
+deleted only after Kafka's acknowledgement, so deleting needs no guard: it is right whoever does
+it. A message published twice carries the same id.
 """
 
 import asyncio
@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-import asyncpg
 import orjson
 
+from contracts.message import new_message_id
 from services.kit.crash import crash_point
 from services.kit.db import Connection, Pool
 from services.kit.errors import BrokerUnavailable
@@ -21,7 +21,7 @@ from services.kit.messages import Outgoing
 from services.kit.publisher import Publisher
 from services.kit.telemetry import OUTBOX_AGE, PUBLISH_SECONDS, SWEPT, log
 
-_SWEEP_LIMIT = 500
+_SWEEP_LIMIT = 20
 
 
 class Outbox:
@@ -32,20 +32,18 @@ class Outbox:
         self._acknowledged: list[UUID] = []
         self._broker_away = False
 
-    async def save(self, db: Connection, messages: Sequence[Outgoing]) -> None:
-        """Write rows inside the caller's transaction; a new row is leased to its writer."""
-        # COPY costs half of an INSERT from arrays, on both sides.
-        await db.copy_records_to_table(
-            "outbox",
-            columns=("message_id", "topic", "key", "headers", "payload"),
-            records=[
-                (m.message_id, m.topic, m.key, orjson.dumps(m.headers).decode(), m.payload)
-                for m in messages
-            ],
+    async def save(self, db: Connection, messages: Sequence[Outgoing]) -> UUID:
+        """Write a row inside the caller's transaction; returns its id."""
+        row_id = new_message_id()
+        await db.execute(
+            "INSERT INTO outbox (id, messages) VALUES ($1, $2)",
+            row_id,
+            orjson.dumps(messages, default=tuple).decode(),
         )
+        return row_id
 
-    async def publish(self, messages: Sequence[Outgoing]) -> None:
-        """Publish rows that are committed. Never raises: what fails is left to the sweeper."""
+    async def publish(self, row_id: UUID, messages: Sequence[Outgoing]) -> None:
+        """Publish a row that is committed. Never raises: what fails is left to the sweeper."""
         try:
             with PUBLISH_SECONDS.time():
                 await self._publisher.publish(messages)
@@ -55,7 +53,7 @@ class Outbox:
             self._broker_away = True
             return
         self._broker_away = False
-        self._acknowledged.extend(message.message_id for message in messages)
+        self._acknowledged.append(row_id)
 
     async def forget(self) -> None:
         """Delete acknowledged rows: called a few times a second, so not once per batch."""
@@ -66,16 +64,16 @@ class Outbox:
             async with self._pool.acquire() as db, db.transaction():
                 # A lost deletion only means a repeat with the same id: no need to wait for disk.
                 await db.execute("SET LOCAL synchronous_commit = off")
-                await db.execute("DELETE FROM outbox WHERE message_id = ANY($1)", done)
+                await db.execute("DELETE FROM outbox WHERE id = ANY($1)", done)
         except BaseException:
             self._acknowledged.extend(done)
             raise
 
     async def sweep(self) -> int:
-        """Publish up to 500 rows whose lease ran out, oldest first; say how many there were.
+        """Publish some rows whose lease ran out, oldest first; say how many rows there were.
 
         Raises:
-            BrokerUnavailable: the rows are leased until the lease runs out again.
+            BrokerUnavailable: they are tried again when the sweeper's lease has run out.
         """
         await self._measure_age()
         async with self._pool.acquire() as db:
@@ -83,22 +81,22 @@ class Outbox:
                 """
                 UPDATE outbox
                    SET leased_until = now() + $1
-                 WHERE message_id IN (
-                       SELECT message_id FROM outbox
+                 WHERE id IN (
+                       SELECT id FROM outbox
                         WHERE coalesce(leased_until, created_at + $1) < now()
-                        ORDER BY message_id
+                        ORDER BY id
                         LIMIT $2
                           FOR UPDATE SKIP LOCKED)
-                RETURNING message_id, topic, key, headers, payload
+                RETURNING id, messages
                 """,
                 self._lease,
                 _SWEEP_LIMIT,
             )
-        if rows:
+        for row in sorted(rows, key=lambda row: row["id"]):
             crash_point("mid-sweep")
-            orphans = sorted(_outgoing(row) for row in rows)
+            orphans = [_outgoing(*message) for message in orjson.loads(row["messages"])]
             await self._publisher.publish(orphans)
-            self._acknowledged.extend(orphan.message_id for orphan in orphans)
+            self._acknowledged.append(row["id"])
             SWEPT.inc(len(orphans))
             log.info("outbox swept", published=len(orphans))
         return len(rows)
@@ -119,6 +117,7 @@ class Outbox:
             log.warning("outbox rows stay for the sweeper", error=str(error))
 
 
-def _outgoing(row: asyncpg.Record) -> Outgoing:
-    message_id, topic, key, headers, payload = row
-    return Outgoing(message_id, topic, key, orjson.loads(headers), payload)
+def _outgoing(
+    message_id: str, topic: str, key: str, headers: dict[str, str], payload: str
+) -> Outgoing:
+    return Outgoing(UUID(message_id), topic, key, headers, payload)

@@ -113,7 +113,7 @@ class BatchProcessor:
         return Unreadable(item.record, reason, item.envelope, attempts=item.attempts)
 
     async def _commit(self, batch: list[Item]) -> None:
-        async with self._unit_of_work.begin() as work:
+        async with self._unit_of_work.begin("in turn") as work:
             fresh, blocked = await _admit(work, batch)
             for wave in _waves(fresh):
                 await self._handle(work, wave, blocked)

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import uvicorn
 from aiokafka.admin import AIOKafkaAdminClient
@@ -38,7 +38,7 @@ from services.kit.publisher import Publisher
 from services.kit.settings import ServiceSettings
 from services.kit.telemetry import TASK_FAILURES, configure_logging, log
 from services.kit.trace import Tracing
-from services.kit.work import Handler, UnitOfWork, Work
+from services.kit.work import Handler, Publish, UnitOfWork, Work
 
 Periodic = Callable[[Work], Awaitable[None]]
 Background = Callable[["Service"], Awaitable[None]]
@@ -113,9 +113,7 @@ class Service:
 
     # -- using ---------------------------------------------------------------------------------
 
-    def transaction(
-        self, publish: Literal["now", "later"] = "now"
-    ) -> AbstractAsyncContextManager[Work]:
+    def transaction(self, publish: Publish = "now") -> AbstractAsyncContextManager[Work]:
         """A transaction whose messages are published after its commit: see `UnitOfWork`."""
         return self._unit_of_work.begin(publish)
 

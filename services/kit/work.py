@@ -5,7 +5,7 @@ HTTP request or a timer started it: commit, then publish.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -87,6 +87,12 @@ async def ignore(_work: Work, _messages: list[Incoming[Any]]) -> None:
     """The handler of messages that are known and deliberately of no interest."""
 
 
+Publish = Literal["now", "later", "in turn"]
+"""`now` returns when Kafka has acknowledged or refused; `later` right after the commit. `in turn`
+too, but not before what was published in turn last is done: a consumer handles its next batch
+meanwhile, and what it sends keeps the order of its batches."""
+
+
 class UnitOfWork:
     """Begins transactions whose messages are published after commit."""
 
@@ -95,32 +101,42 @@ class UnitOfWork:
         self._outbox = outbox
         self._source = source
         self._publishing: set[asyncio.Task[None]] = set()
+        self._in_turn: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
-    async def begin(self, publish: Literal["now", "later"] = "now") -> AsyncIterator[Work]:
-        """Commit at exit, roll back on an exception.
-
-        `now` returns when Kafka has acknowledged or refused, `later` right after the commit.
-        """
+    async def begin(self, publish: Publish = "now") -> AsyncIterator[Work]:
+        """Commit at exit, roll back on an exception; then publish."""
         with TRANSACTION_SECONDS.time():
             async with self._pool.acquire() as db, db.transaction():
                 work = Work(db, self._source)
                 yield work
                 if work.outgoing:
-                    await self._outbox.save(db, work.outgoing)
+                    row_id = await self._outbox.save(db, work.outgoing)
         crash_point("after-commit")
         for call in work.callbacks:
             call()
         if not work.outgoing:
             return
         if publish == "now":
-            await self._outbox.publish(work.outgoing)
+            await self._publish(row_id, work.outgoing)
             return
-        task = asyncio.create_task(self._outbox.publish(work.outgoing))
+        if publish == "in turn":
+            await self._settle(self._in_turn)
+        task = asyncio.create_task(self._publish(row_id, work.outgoing))
+        if publish == "in turn":
+            self._in_turn = {task}
         self._publishing.add(task)
         task.add_done_callback(self._publishing.discard)
 
+    async def _publish(self, row_id: UUID, messages: Sequence[Outgoing]) -> None:
+        await self._outbox.publish(row_id, messages)
+        crash_point("after-publish")
+
+    @staticmethod
+    async def _settle(tasks: set[asyncio.Task[None]]) -> None:
+        if tasks:
+            await asyncio.wait(tasks)
+
     async def settle(self) -> None:
         """Wait for what is being published in the background."""
-        if self._publishing:
-            await asyncio.wait(self._publishing)
+        await self._settle(self._publishing)

@@ -1,12 +1,13 @@
 """One effect per message, whatever Kafka delivers and whoever dies."""
 
 import asyncio
-import json
 from uuid import uuid4
 
 import asyncpg
+import orjson
 
 from contracts.inventory import RestoreStock
+from contracts.message import new_message_id
 from contracts.topics import INVENTORY_EVENTS
 from services.kit.messages import Incoming
 from services.kit.work import Work
@@ -89,13 +90,12 @@ async def test_rows_that_a_crash_left_behind_are_published_by_the_sweeper(bench:
         orphan = bench.order()
         async with service.pool.acquire() as db:
             await db.execute(
-                """
-                INSERT INTO outbox (message_id, topic, key, headers, payload, leased_until)
-                VALUES ($1, $2, $3, $4, $5, now())
-                """,
-                *(orphan.message_id, orphan.topic, orphan.key),
-                *(json.dumps(orphan.headers), orphan.payload),
+                "INSERT INTO outbox (id, messages, leased_until) VALUES ($1, $2, now())",
+                new_message_id(),
+                orjson.dumps([orphan], default=tuple).decode(),
             )
+            (seen,) = await db.fetch("SELECT * FROM outbox_messages")
+            assert (seen["message_id"], seen["topic"]) == (orphan.message_id, orphan.topic)
         # It is addressed to the service itself: its effect shows that it was published.
         await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
         await eventually(lambda: unsent(service), lambda count: count == 0)

@@ -36,27 +36,19 @@ CREATE TABLE reservations (
 CREATE INDEX reservations_by_product ON reservations (product_id);
 
 CREATE FUNCTION refuse_reservation_change() RETURNS trigger LANGUAGE plpgsql AS $$
-DECLARE
-    wrong record;
 BEGIN
-    SELECT n.order_id, o.state AS old_state, n.state AS new_state INTO wrong
-      FROM new_rows n JOIN old_rows o USING (order_id, product_id)
-     WHERE (o.state, n.state) NOT IN (('held', 'committed'), ('held', 'restored'),
-                                      ('committed', 'restored'))
-        OR n.quantity <> o.quantity
-     LIMIT 1;
-    IF FOUND THEN
-        RAISE EXCEPTION 'the reservation of order % cannot go from % to %',
-              wrong.order_id, wrong.old_state, wrong.new_state
-        USING ERRCODE = 'check_violation', CONSTRAINT = 'valid_reservation_transition',
-              HINT = 'held becomes committed or restored, committed becomes restored, once each';
-    END IF;
-    RETURN NULL;
+    RAISE EXCEPTION 'the reservation of order % cannot go from % to %',
+          old.order_id, old.state, new.state
+    USING ERRCODE = 'check_violation', CONSTRAINT = 'valid_reservation_transition',
+          HINT = 'held becomes committed or restored, committed becomes restored, once each';
 END $$;
 
-CREATE TRIGGER reservations_move_forward AFTER UPDATE ON reservations
-REFERENCING OLD TABLE AS old_rows NEW TABLE AS new_rows
-FOR EACH STATEMENT EXECUTE FUNCTION refuse_reservation_change();
+-- The condition costs next to nothing; the function runs only to refuse.
+CREATE TRIGGER reservations_move_forward BEFORE UPDATE ON reservations FOR EACH ROW
+WHEN ((old.state, new.state) NOT IN (('held', 'committed'), ('held', 'restored'),
+                                     ('committed', 'restored'))
+      OR new.quantity <> old.quantity)
+EXECUTE FUNCTION refuse_reservation_change();
 
 -- migrate:down
 DROP TABLE reservations, reservation_orders;
