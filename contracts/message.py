@@ -7,7 +7,7 @@ that the message is about, `ce_causationid` the message that made somebody send 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
@@ -84,21 +84,16 @@ class Envelope:
 
     def headers(self) -> dict[str, str]:
         """The Kafka headers, as text."""
-        headers = {
-            "ce_specversion": "1.0",
-            "ce_id": str(self.id),
-            "ce_type": self.type,
-            "ce_source": self.source,
-            "ce_time": self.time.isoformat(),
-            "ce_subject": self.subject,
-            "ce_correlationid": self.correlation_id,
-            "content-type": "application/json",
-        }
-        if self.causation_id is not None:
-            headers["ce_causationid"] = str(self.causation_id)
-        if self.traceparent is not None:
-            headers["traceparent"] = self.traceparent
-        return headers
+        return envelope_headers(
+            message_id=self.id,
+            type=self.type,
+            source=self.source,
+            time=self.time.isoformat(),
+            subject=self.subject,
+            correlation_id=self.correlation_id,
+            causation_id=self.causation_id,
+            traceparent=self.traceparent,
+        )
 
     @classmethod
     def parse(cls, headers: Iterable[tuple[str, bytes | None]]) -> "Envelope":
@@ -132,6 +127,35 @@ class Envelope:
             raise InvalidEnvelopeError(str(error)) from error
 
 
+def envelope_headers(
+    *,
+    message_id: UUID,
+    type: str,  # noqa: A002
+    source: str,
+    time: str,
+    subject: str,
+    correlation_id: str,
+    causation_id: UUID | None,
+    traceparent: str | None,
+) -> dict[str, str]:
+    """The attributes of a CloudEvent as Kafka headers; `time` is ISO 8601."""
+    headers = {
+        "ce_specversion": "1.0",
+        "ce_id": str(message_id),
+        "ce_type": type,
+        "ce_source": source,
+        "ce_time": time,
+        "ce_subject": subject,
+        "ce_correlationid": correlation_id,
+        "content-type": "application/json",
+    }
+    if causation_id is not None:
+        headers["ce_causationid"] = str(causation_id)
+    if traceparent is not None:
+        headers["traceparent"] = traceparent
+    return headers
+
+
 def _text(headers: dict[str, bytes | None], name: str) -> str:
     value = headers.get(name)
     if not value:
@@ -144,6 +168,6 @@ def new_message_id() -> UUID:
     return uuid_utils.compat.uuid7()
 
 
-def sent_at(message_id: UUID) -> datetime:
-    """The time inside a UUIDv7."""
-    return datetime.fromtimestamp((message_id.int >> 80) / 1000, UTC)
+def sent_at_ms(message_id: UUID) -> int:
+    """The time inside a UUIDv7, in milliseconds since 1970."""
+    return message_id.int >> 80

@@ -8,7 +8,7 @@ Offsets are committed once a second, not per batch: the inbox makes a late commi
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -238,10 +238,10 @@ def _place(record: Record) -> TopicPartition:
     return TopicPartition(record.topic, record.partition)
 
 
-def _traceparents(batch: Sequence[Record]) -> list[str | None]:
-    return [
+def _traceparents(batch: Sequence[Record]) -> Iterator[str]:
+    return (
         value.decode("ascii", "replace")
         for record in batch
         for name, value in record.headers
         if name == "traceparent" and value
-    ]
+    )

@@ -13,14 +13,14 @@ from services.kit.db import Connection
 
 
 class Admission(NamedTuple):
-    fresh: set[UUID]
-    """Ids never seen before; they are remembered when the transaction commits."""
+    known: set[UUID]
+    """Ids that had their effect before; the others are remembered when the transaction commits."""
     blocked: set[str]
     """Keys under which a message is parked or waiting."""
 
 
 async def admit(db: Connection, ids: Collection[UUID], keys: Collection[str]) -> Admission:
-    """Remember `ids` and say which are new.
+    """Remember `ids` and say which are known already: normally none.
 
     Ids are inserted in order, so that two owners of the same records wait instead of deadlocking.
     The open parked rows are share-locked: a replay cannot close the last one while this
@@ -30,7 +30,7 @@ async def admit(db: Connection, ids: Collection[UUID], keys: Collection[str]) ->
         """
         WITH fresh AS (
             INSERT INTO inbox (message_id)
-            SELECT id FROM unnest($1::uuid[]) AS ids(id) ORDER BY id
+            SELECT id FROM unnest($1::uuid[]) AS ids (id) ORDER BY id
             ON CONFLICT DO NOTHING
             RETURNING message_id
         ), blocked AS (
@@ -39,7 +39,8 @@ async def admit(db: Connection, ids: Collection[UUID], keys: Collection[str]) ->
              WHERE key = ANY($2::text[]) AND state IN ('parked', 'waiting', 'replay')
                FOR SHARE
         )
-        SELECT message_id, NULL AS key FROM fresh
+        SELECT id, NULL AS key FROM unnest($1::uuid[]) AS ids (id)
+         WHERE id NOT IN (SELECT message_id FROM fresh)
          UNION ALL
         SELECT NULL, key FROM blocked
         """,
@@ -47,7 +48,7 @@ async def admit(db: Connection, ids: Collection[UUID], keys: Collection[str]) ->
         list(keys),
     )
     return Admission(
-        fresh={row["message_id"] for row in rows if row["message_id"] is not None},
+        known={row["id"] for row in rows if row["id"] is not None},
         blocked={row["key"] for row in rows if row["key"] is not None},
     )
 

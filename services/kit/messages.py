@@ -5,7 +5,6 @@ Decoding never raises: one record that is not a message of ours must not lose it
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -16,6 +15,7 @@ from contracts.message import (
     Envelope,
     InvalidEnvelopeError,
     Message,
+    envelope_headers,
     new_message_id,
 )
 from services.kit.errors import Park, Undecodable
@@ -105,38 +105,36 @@ class Outgoing(NamedTuple):
     payload: str
 
     @classmethod
-    def of(cls, message: Message, envelope: Envelope) -> "Outgoing":
+    def of(
+        cls,
+        message: Message,
+        *,
+        source: str,
+        time: str,
+        message_id: UUID | None = None,
+        correlation_id: str | None = None,
+        cause: Envelope | None = None,
+        traceparent: str | None = None,
+    ) -> "Outgoing":
+        """A message that is sent now, at ISO `time`: correlation and trace come from its cause."""
+        key = message.key
+        message_id = message_id or new_message_id()
         return cls(
-            message_id=envelope.id,
+            message_id=message_id,
             topic=message.destination.name,
-            key=envelope.subject,
-            headers=envelope.headers(),
+            key=key,
+            headers=envelope_headers(
+                message_id=message_id,
+                type=message.wire_type,
+                source=source,
+                time=time,
+                subject=key,
+                correlation_id=correlation_id or (cause.correlation_id if cause else key),
+                causation_id=cause.id if cause else None,
+                traceparent=traceparent or (cause.traceparent if cause else None),
+            ),
             payload=message.model_dump_json(),
         )
 
     def kafka_headers(self) -> list[tuple[str, bytes]]:
         return [(name, value.encode()) for name, value in self.headers.items()]
-
-
-def envelope_for(
-    message: Message,
-    *,
-    source: str,
-    time: datetime,
-    message_id: UUID | None = None,
-    correlation_id: str | None = None,
-    cause: Envelope | None = None,
-    traceparent: str | None = None,
-) -> Envelope:
-    """The envelope of something that is sent now: correlation and trace come from its cause."""
-    key = message.key
-    return Envelope(
-        id=message_id or new_message_id(),
-        type=message.wire_type,
-        source=source,
-        time=time,
-        subject=key,
-        correlation_id=correlation_id or (cause.correlation_id if cause else key),
-        causation_id=cause.id if cause else None,
-        traceparent=traceparent or (cause.traceparent if cause else None),
-    )

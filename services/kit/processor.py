@@ -10,11 +10,11 @@ and everything else has gone on.
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from contracts.message import Message, sent_at
+from contracts.message import Message, sent_at_ms
 from services.kit import inbox, parking
 from services.kit.errors import Expired, Park, is_infrastructure
 from services.kit.messages import Incoming, Record, Unreadable, decode
@@ -63,13 +63,13 @@ class BatchProcessor:
         Raises:
             Abandoned: infrastructure is away and `keep_trying` said no.
         """
-        oldest = utc_now() - self._remembered
+        oldest = int((utc_now() - self._remembered).timestamp() * 1000)
         batch = [self._checked(decode(record, self._accepted), oldest) for record in records]
         await self._settle(batch)
 
     @staticmethod
-    def _checked(item: Item, oldest: datetime) -> Item:
-        if item.envelope is not None and sent_at(item.envelope.id) < oldest:
+    def _checked(item: Item, oldest: int) -> Item:
+        if item.envelope is not None and sent_at_ms(item.envelope.id) < oldest:
             error = Expired("older than the inbox remembers; it may have had its effect already")
             return Unreadable(item.record, error, item.envelope)
         return item
@@ -143,14 +143,14 @@ async def _admit(work: Work, batch: list[Item]) -> tuple[list[Item], set[str]]:
     """Drop repeats. Returns the fresh items, and the keys blocked by a parked message."""
     ids = {message_id for item in batch if (message_id := _id_to_remember(item))}
     keys = {item.record.key for item in batch if item.record.key is not None}
-    unseen, blocked = await inbox.admit(work.db, ids, keys)
+    known, blocked = await inbox.admit(work.db, ids, keys)
     fresh: list[Item] = []
     for item in batch:
         message_id = _id_to_remember(item)
         if message_id is None:
             fresh.append(item)
-        elif message_id in unseen:
-            unseen.discard(message_id)  # a second copy in the same batch is a repeat
+        elif message_id not in known:
+            known.add(message_id)  # a second copy in the same batch is a repeat
             fresh.append(item)
     return fresh, blocked
 

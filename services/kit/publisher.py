@@ -5,21 +5,22 @@ producer is replaced by a fresh one; nothing else in the service needs to know.
 """
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
-from itertools import groupby
 from typing import Any
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from aiokafka.partitioner import murmur2
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from contracts.message import Message
 from services.kit import trace
 from services.kit.errors import BrokerUnavailable
-from services.kit.messages import Outgoing, envelope_for
+from services.kit.messages import Outgoing
 from services.kit.telemetry import PUBLISH_FAILURES, PUBLISHED
 
 _REQUEST_TIMEOUT = 10.0
@@ -49,14 +50,14 @@ class Publisher:
         Raises:
             BrokerUnavailable: Kafka did not acknowledge; the message may be there or not.
         """
-        envelope = envelope_for(
+        outgoing = Outgoing.of(
             message,
             source=self._source,
-            time=datetime.now(UTC),
+            time=datetime.now(UTC).isoformat(),
             message_id=message_id,
             traceparent=trace.current() or trace.new_traceparent(),
         )
-        await self.publish([Outgoing.of(message, envelope)], within=4.0)
+        await self.publish([outgoing], within=4.0)
 
     async def publish(
         self, messages: Sequence[Outgoing], *, within: float = _REQUEST_TIMEOUT
@@ -97,25 +98,18 @@ class Publisher:
             for topic in {message.topic for message in messages}
         }
 
-        def place(message: Outgoing) -> tuple[str, int]:
+        placed: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
+        for message in messages:
             every = partitions[message.topic]
-            return message.topic, every[_hash(message.key) % len(every)]
-
+            placed[message.topic, every[_hash(message.key) % len(every)]].append(message)
         waiting = []
-        placed = sorted(((place(message), i) for i, message in enumerate(messages)))
-        for (topic, partition), group in groupby(placed, key=lambda item: item[0]):
+        for (topic, partition), group in placed.items():
             batch = producer.create_batch()
-            for _, i in group:
-                record: dict[str, Any] = {
-                    "timestamp": None,
-                    "key": messages[i].key.encode(),
-                    "value": messages[i].payload.encode(),
-                    "headers": messages[i].kafka_headers(),
-                }
-                if batch.append(**record) is None:  # full
+            for message in group:
+                if not _append(batch, message):  # full
                     waiting.append(await producer.send_batch(batch, topic, partition=partition))
                     batch = producer.create_batch()
-                    batch.append(**record)
+                    _append(batch, message)
             waiting.append(await producer.send_batch(batch, topic, partition=partition))
         return waiting
 
@@ -158,3 +152,13 @@ class Publisher:
             _, pending = await asyncio.wait(self._closing, timeout=5.0)
             for task in pending:
                 task.cancel()
+
+
+def _append(batch: BatchBuilder, message: Outgoing) -> bool:
+    appended = batch.append(
+        timestamp=None,
+        key=message.key.encode(),
+        value=message.payload.encode(),
+        headers=message.kafka_headers(),
+    )
+    return appended is not None

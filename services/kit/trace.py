@@ -5,8 +5,8 @@ one trace across all services. Spans are recorded only where an OTLP endpoint is
 travel always.
 """
 
-import secrets
-from collections.abc import Iterator, Sequence
+import random
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -23,7 +23,7 @@ _propagator = TraceContextTextMapPropagator()
 
 def new_traceparent() -> str:
     """A context for something that nobody caused: a sampled root."""
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    return f"00-{random.getrandbits(128):032x}-{random.getrandbits(64):016x}-01"
 
 
 def current() -> str | None:
@@ -52,7 +52,7 @@ class Tracing:
             self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 
     @contextmanager
-    def batch(self, name: str, traceparents: Sequence[str | None]) -> Iterator[None]:
+    def batch(self, name: str, traceparents: Iterable[str]) -> Iterator[None]:
         """Time a batch; costs nothing when no endpoint is set."""
         if self._provider is None:
             yield
@@ -60,7 +60,6 @@ class Tracing:
         contexts = (
             trace.get_current_span(_propagator.extract({"traceparent": value})).get_span_context()
             for value in dict.fromkeys(traceparents)
-            if value
         )
         links = [trace.Link(context) for context in contexts if context.is_valid]
         with self._provider.get_tracer("orderflow").start_as_current_span(name, links=links):

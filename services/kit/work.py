@@ -16,7 +16,7 @@ from contracts.message import Message
 from services.kit import trace
 from services.kit.crash import crash_point
 from services.kit.db import Connection, Pool
-from services.kit.messages import Incoming, Outgoing, Unreadable, envelope_for
+from services.kit.messages import Incoming, Outgoing, Unreadable
 from services.kit.outbox import Outbox
 from services.kit.telemetry import TRANSACTION_SECONDS
 
@@ -40,6 +40,7 @@ class Work:
     def __init__(self, db: Connection, source: str) -> None:
         self.db = db
         self.now = utc_now()
+        self._time = self.now.isoformat()
         self.outgoing: list[Outgoing] = []
         self.to_park: list[ToPark] = []
         self.callbacks: list[Callable[[], None]] = []
@@ -58,17 +59,17 @@ class Work:
         Correlation and trace context come from `cause`; without one, from the request being
         served, or a new trace begins. Returns the message's id.
         """
-        envelope = envelope_for(
+        outgoing = Outgoing.of(
             message,
             source=self._source,
-            time=self.now,
+            time=self._time,
             message_id=message_id,
             correlation_id=correlation_id,
             cause=cause.envelope if cause else None,
             traceparent=None if cause else trace.current() or trace.new_traceparent(),
         )
-        self.outgoing.append(Outgoing.of(message, envelope))
-        return envelope.id
+        self.outgoing.append(outgoing)
+        return outgoing.message_id
 
     def park(self, incoming: Incoming[Any], reason: str) -> None:
         """Set a message aside for a person: no retry would help. The others go on."""

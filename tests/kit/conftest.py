@@ -15,11 +15,12 @@ from contracts.inventory import RestoreStock, StockRestored
 from contracts.message import Message
 from contracts.topics import Topic
 from deploy.local.stack import LocalStack
-from services.kit.messages import Incoming, Outgoing, envelope_for
+from services.kit.messages import Incoming, Outgoing
 from services.kit.publisher import Publisher
 from services.kit.service import Service
 from services.kit.settings import ServiceSettings
-from services.kit.work import Handler, Work, utc_now
+from services.kit.work import Handler, Work
+from tests.messages import outgoing
 
 POISON = "poison"
 """A RestoreStock with this reason makes the handler raise."""
@@ -84,8 +85,7 @@ class Bench:
     def order(self, reason: str = "ok", order_id: UUID | None = None) -> Outgoing:
         """A message on its way to the service's topic."""
         message = RestoreStock(order_id=order_id or uuid4(), reason=reason)
-        made = Outgoing.of(message, envelope_for(message, source="test", time=utc_now()))
-        return self.to_topic(made)
+        return self.to_topic(outgoing(message))
 
     def to_topic(self, made: Outgoing) -> Outgoing:
         return Outgoing(made.message_id, self.topic.name, made.key, made.headers, made.payload)

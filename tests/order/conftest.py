@@ -14,11 +14,12 @@ import services.order
 from contracts.inventory import StockReserved
 from contracts.message import Message, new_message_id
 from contracts.order import CartLine, OrderItem, PlaceOrder
-from services.kit.messages import Incoming, Outgoing, Record, envelope_for
+from services.kit.messages import Outgoing
 from services.kit.migrate import migrate
-from services.kit.work import Work, utc_now
+from services.kit.work import Work
 from services.order.deadlines import Timing
 from services.order.handlers import OrderHandlers
+from tests.messages import incoming
 
 MIGRATIONS = Path(services.order.__file__).parent / "migrations"
 PRODUCT = UUID("01890000-0000-7000-8000-0000000000aa")
@@ -36,11 +37,11 @@ class Desk:
 
     async def hear(self, *messages: Message) -> None:
         by_message = self.handlers.by_message()
-        incoming = [_incoming(message) for message in messages]
+        arrived = [incoming(message) for message in messages]
         async with self.db.transaction():
             work = Work(self.db, "order")
             counter = _count(self.db)
-            await by_message[type(messages[0])](work, incoming)
+            await by_message[type(messages[0])](work, arrived)
             await asyncio.sleep(0)  # asyncpg tells its loggers in the next turn of the loop
             self.statements = counter()
         self.sent = work.outgoing
@@ -48,12 +49,6 @@ class Desk:
 
     def sent_types(self) -> list[str]:
         return [message.headers["ce_type"] for message in self.sent]
-
-
-def _incoming(message: Message) -> Incoming[Message]:
-    envelope = envelope_for(message, source="test", time=utc_now())
-    record = Record(message.topic.name, 0, 0, message.key, (), b"")
-    return Incoming(message, envelope, record)
 
 
 def _count(db: "asyncpg.Connection[asyncpg.Record]") -> Callable[[], int]:

@@ -1,0 +1,96 @@
+"""Wires the gateway: one process that serves the HTTP API and follows the topics it shows."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from contracts.topics import (
+    CUSTOMER_CONTACTS,
+    INVENTORY_CATALOG,
+    INVENTORY_COMMANDS,
+    INVENTORY_REPLIES,
+    ORDER_COMMANDS,
+    ORDER_EVENTS,
+    STRIPE_WEBHOOKS,
+)
+from services.gateway import problems
+from services.gateway.auth import Tokens
+from services.gateway.channels import COMMAND_ANSWERED, ORDER_CHANGED
+from services.gateway.gateway import Gateway
+from services.gateway.middleware import BodyLimit, SafeHeaders, TraceContext
+from services.gateway.projections import HANDLERS
+from services.gateway.routes import (
+    admin_orders,
+    admin_products,
+    carts,
+    events,
+    orders,
+    products,
+    stripe_webhook,
+)
+from services.gateway.settings import Settings
+from services.gateway.store import keys
+from services.gateway.store.orders import load_waited_for
+from services.gateway.store.products import forget_answers, load_answers
+from services.gateway.waiting import Hub
+from services.kit.service import Service
+from services.kit.work import Work
+
+MAX_BODY_BYTES = 256 * 1024
+_KEYS_FORGOTTEN_AT_ONCE = 20_000
+
+
+def build(settings: Settings) -> tuple[Service, FastAPI]:
+    """The service and its web application; `service.run(app=app)` serves it."""
+    service = Service(
+        name="gateway",
+        settings=settings,
+        migrations=Path(__file__).parent / "migrations",
+        consumes=(ORDER_EVENTS, INVENTORY_CATALOG, INVENTORY_REPLIES),
+        handlers=HANDLERS,
+        emits=(ORDER_COMMANDS, INVENTORY_COMMANDS, CUSTOMER_CONTACTS, STRIPE_WEBHOOKS),
+    )
+    hub = Hub(
+        settings.database_url, {ORDER_CHANGED: load_waited_for, COMMAND_ANSWERED: load_answers}
+    )
+
+    @service.background(name="hand_out_news")
+    async def hand_out_news(_service: Service) -> None:
+        await hub.run()
+
+    @service.every(seconds=30, name="forget_expired_keys")
+    async def forget_expired_keys(work: Work) -> None:
+        await keys.forget_expired_keys(work.db, _KEYS_FORGOTTEN_AT_ONCE)
+
+    @service.every(seconds=600, name="forget_command_answers")
+    async def forget_command_answers(work: Work) -> None:
+        # A repeat under an idempotency key may still ask for one.
+        await forget_answers(work.db, older_than=keys.KEPT + timedelta(hours=1))
+
+    return service, _web(service, Gateway(settings, service, hub, Tokens(settings)))
+
+
+def _web(service: Service, gateway: Gateway) -> FastAPI:
+    app = FastAPI(
+        title="orderflow",
+        version="1",
+        description="Products, orders and payments of the shop. Prices are minor units (cents). "
+        "Errors are `application/problem+json`. Customers and staff send a bearer token (JWT).",
+        lifespan=service.lifespan,
+        redirect_slashes=False,
+    )
+    app.state.gateway = gateway
+    for rooms in (orders, events, carts, products, admin_orders, admin_products, stripe_webhook):
+        app.include_router(rooms.router)
+    app.router.routes.extend(service.health_routes())
+    problems.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(
+        BodyLimit,
+        limit=MAX_BODY_BYTES,
+        exceptions={stripe_webhook.PATH: stripe_webhook.MAX_BYTES},
+    )
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(TraceContext)
+    return app

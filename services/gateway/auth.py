@@ -1,0 +1,132 @@
+"""Who is calling: a bearer token (JWT) becomes a `Caller`.
+
+Tokens come from the shop's identity provider. It either shares a secret (HS256) or publishes
+public keys (JWKS). A token says `sub` (the customer), `exp`, and `roles`, which may hold `admin`.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import jwt
+
+from services.gateway.problems import ApiProblem, unavailable
+from services.gateway.settings import Settings
+from services.kit.telemetry import log
+
+_ASYMMETRIC = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
+"""With a JWKS no shared-secret algorithm: a public key must never be taken for a secret."""
+_KEYS_FRESH_SECONDS = 300
+_FETCH_PAUSE_SECONDS = 10
+"""Tokens with made-up key ids must not make us call the identity provider each time."""
+_LONGEST_SUBJECT = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    customer_id: str
+    is_admin: bool
+
+
+class Tokens:
+    """Checks tokens as the settings say."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
+        self._published = PublishedKeys(settings.jwks_url) if settings.jwks_url else None
+        self._issuer = settings.jwt_issuer
+        self._audience = settings.jwt_audience
+
+    async def caller(self, token: str | None) -> Caller:
+        """Read a bearer token, None where there is none.
+
+        Raises:
+            ApiProblem: 401 with the reason; 503 when the identity provider's keys are needed and
+                cannot be had.
+        """
+        if not token:
+            raise ApiProblem(
+                401, "This call needs a bearer token", headers={"WWW-Authenticate": "Bearer"}
+            )
+        return caller_from(await self._claims(token))
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        try:
+            key, algorithms = await self._key(token)
+            claims: dict[str, Any] = jwt.decode(
+                token,
+                key,
+                algorithms=algorithms,
+                issuer=self._issuer,
+                audience=self._audience,
+                options={"require": ["sub", "exp"], "verify_aud": self._audience is not None},
+            )
+        except jwt.ExpiredSignatureError:
+            raise _invalid("The token has expired") from None
+        except (jwt.PyJWTError, ValueError):
+            raise _invalid("The token is not valid") from None
+        return claims
+
+    async def _key(self, token: str) -> tuple[Any, Sequence[str]]:
+        if self._published is None:
+            return self._secret, ["HS256"]
+        return await self._published.get(jwt.get_unverified_header(token).get("kid")), _ASYMMETRIC
+
+
+def caller_from(claims: dict[str, Any]) -> Caller:
+    """Raises ApiProblem (401) when a claim is not of its type."""
+    subject, roles = claims.get("sub"), claims.get("roles") or []
+    if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT:
+        raise _invalid("The token has no usable subject")
+    if not subject.isprintable():
+        raise _invalid("The token has no usable subject")
+    if not isinstance(roles, list):
+        raise _invalid("The token's roles are not a list")
+    return Caller(subject, is_admin="admin" in roles)
+
+
+def _invalid(detail: str) -> ApiProblem:
+    return ApiProblem(401, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+class PublishedKeys:
+    """The identity provider's public keys by id, fetched again when they are old or one is new."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._keys: dict[str | None, jwt.PyJWK] = {}
+        self._fetched = float("-inf")
+        self._tried = float("-inf")
+        self._fetching = asyncio.Lock()
+
+    async def get(self, key_id: str | None) -> jwt.PyJWK:
+        """Raises jwt.InvalidKeyError for an unknown id, ApiProblem (503) when none are known."""
+        async with self._fetching:
+            now = time.monotonic()
+            wanted = key_id not in self._keys or now - self._fetched > _KEYS_FRESH_SECONDS
+            if wanted and now - self._tried > _FETCH_PAUSE_SECONDS:
+                self._tried = now
+                await self._fetch()
+        if not self._keys:
+            raise unavailable("Tokens cannot be checked right now; please try again")
+        if key_id not in self._keys:
+            raise jwt.InvalidKeyError("no such key")
+        return self._keys[key_id]
+
+    async def _fetch(self) -> None:
+        try:
+            timeout = aiohttp.ClientTimeout(total=5)
+            async with (
+                aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as session,
+                session.get(self._url) as response,
+            ):
+                published = jwt.PyJWKSet.from_dict(await response.json(content_type=None))
+        except (aiohttp.ClientError, TimeoutError, jwt.PyJWTError, ValueError) as error:
+            # Keys that were good a moment ago are good enough until the provider is back.
+            log.warning("no keys from the identity provider", error=repr(error))
+            return
+        self._keys = {key.key_id: key for key in published.keys}
+        self._fetched = time.monotonic()

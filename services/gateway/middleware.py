@@ -1,0 +1,96 @@
+"""What happens to every request: its trace, the limit of its body, safe headers. Plain ASGI."""
+
+import re
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from services.gateway.problems import problem_body, problem_response
+from services.kit import trace
+
+_TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+_SAFE = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "X-Frame-Options": "DENY",
+}
+# Answers hold orders: no cache may keep them. They are data, not pages: no browser may run them.
+_DATA = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+}
+_PAGES = ("/docs", "/redoc")
+
+
+class TraceContext:
+    """Lets what a request sends belong to the caller's trace, or to a new one."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get("traceparent", "")
+        with trace.use(given if _TRACEPARENT.fullmatch(given) else None):
+            await self._app(scope, receive, send)
+
+
+class SafeHeaders:
+    """Adds the headers that keep browsers and caches from doing harm."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        added = _SAFE if scope["path"].startswith(_PAGES) else _SAFE | _DATA
+
+        async def send_safely(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                for name, value in added.items():
+                    headers.setdefault(name, value)
+            await send(message)
+
+        await self._app(scope, receive, send_safely)
+
+
+class BodyLimit:
+    """Refuses a body of more than `limit` bytes, said beforehand or found while reading.
+
+    `exceptions` are limits for single paths.
+    """
+
+    def __init__(self, app: ASGIApp, *, limit: int, exceptions: dict[str, int]) -> None:
+        self._app = app
+        self._limit = limit
+        self._exceptions = exceptions
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        limit = self._exceptions.get(scope["path"], self._limit)
+        refusal = f"The body is larger than {limit // 1024} KiB"
+        announced = Headers(scope=scope).get("content-length", "")
+        if announced.isdecimal() and int(announced) > limit:
+            await problem_response(problem_body(413, refusal))(scope, receive, send)
+            return
+        read = 0
+
+        async def receive_limited() -> Message:
+            nonlocal read
+            message = await receive()
+            read += len(message.get("body", b""))
+            if read > limit:
+                # The route is reading: it hands this on to the problem handlers.
+                raise HTTPException(413, refusal)
+            return message
+
+        await self._app(scope, receive_limited, send)

@@ -1,0 +1,1 @@
+"""The gateway's SQL: one function per statement, a module per subject."""
