@@ -56,14 +56,12 @@ class Outbox:
         self._acknowledged.append(row_id)
 
     async def forget(self) -> None:
-        """Delete acknowledged rows: called a few times a second, so not once per batch."""
+        """Delete acknowledged rows: called now and then, so not once per batch."""
         done, self._acknowledged = self._acknowledged, []
         if not done:
             return
         try:
-            async with self._pool.acquire() as db, db.transaction():
-                # A lost deletion only means a repeat with the same id: no need to wait for disk.
-                await db.execute("SET LOCAL synchronous_commit = off")
+            async with self._pool.acquire() as db:
                 await db.execute("DELETE FROM outbox WHERE id = ANY($1)", done)
         except BaseException:
             self._acknowledged.extend(done)

@@ -211,12 +211,12 @@ class Service:
         async def forget(_service: Service) -> None:
             while True:
                 await outbox.forget()
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.5)  # well within the lease
 
         async def sweep(_service: Service) -> None:
             while True:
                 if await outbox.sweep() == 0:
-                    await asyncio.sleep(random.uniform(0.8, 1.2))  # noqa: S311
+                    await asyncio.sleep(random.uniform(0.8, 1.2))  # noqa: S311  # see `every`
 
         async def replay(_service: Service) -> None:
             while True:

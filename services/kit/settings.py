@@ -27,7 +27,7 @@ class ServiceSettings(BaseSettings):
         default=None, description="where spans go (OTLP over HTTP); without it none are made"
     )
 
-    batch_size: int = Field(default=500, ge=1, description="most records per transaction")
+    batch_size: int = Field(default=1000, ge=1, description="most records per transaction")
     fetch_max_wait_ms: int = Field(
         default=20,
         ge=1,
