@@ -199,7 +199,8 @@ async def test_t13_rapid_orders_with_cancellations_mixed_in_leave_a_stock_that_a
     db = await asyncpg.connect(stack.postgres["inventory"])
     row = await db.fetchrow(
         """
-        SELECT stock_quantity, (SELECT sum(quantity) FROM stock_movements WHERE product_id = products.id),
+        SELECT stock_quantity,
+               (SELECT sum(quantity) FROM stock_movements WHERE product_id = products.id),
                (SELECT coalesce(sum(quantity), 0) FROM reservations
                  WHERE product_id = products.id AND state <> 'restored')
           FROM products WHERE id = $1

@@ -18,9 +18,10 @@ from contracts.order import CartLine
 from deploy.local.stack import LocalStack
 from services.inventory.handlers import handlers
 from services.kit.db import Connection
-from services.kit.messages import Incoming, Record, envelope_for
+from services.kit.messages import Incoming
 from services.kit.migrate import migrate
-from services.kit.work import Handler, Work, utc_now
+from services.kit.work import Handler, Work
+from tests.messages import incoming
 
 MIGRATIONS = Path(services.inventory.__file__).parent / "migrations"
 M = TypeVar("M", bound=Message)
@@ -106,12 +107,6 @@ class Shop:
             """
         )
         assert wrong == []
-
-
-def incoming(message: Message) -> Incoming[Any]:
-    envelope = envelope_for(message, source="test", time=utc_now())
-    record = Record(message.topic.name, 0, 0, message.key, (), b"")
-    return Incoming(message, envelope, record)
 
 
 def put(product_id: UUID, **said: Any) -> PutProduct:
