@@ -80,8 +80,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             batch_timeout_ms=10,
             fetch_max_wait_ms=settings.fetch_max_wait_ms,
             max_partition_fetch_bytes=512 * 1024,
-            session_timeout_ms=15_000,
-            heartbeat_interval_ms=3_000,
+            session_timeout_ms=int(settings.session_timeout_seconds * 1000),
+            heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 4),
             # Longer than any batch: a member that is still committing must not be thrown out.
             rebalance_timeout_ms=60_000,
         )

@@ -9,7 +9,7 @@ and everything else has gone on.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -33,8 +33,9 @@ class Abandoned(Exception):  # noqa: N818
 class BatchProcessor:
     """Turns records into committed effects.
 
-    `keep_trying` is asked before each repeat for infrastructure's sake; when it says no, the batch
-    is abandoned with nothing committed.
+    `kept_for_ever` names compacted topics: their records are old and still true, and their readers
+    tell newer from older by a version. `keep_trying` is asked before each repeat for
+    infrastructure's sake; when it says no, the batch is abandoned with nothing committed.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class BatchProcessor:
         *,
         attempts: int,
         inbox_retention: timedelta,
+        kept_for_ever: Collection[str] = (),
         keep_trying: Callable[[], bool] = lambda: True,
     ) -> None:
         self._service = service
@@ -54,6 +56,7 @@ class BatchProcessor:
         self._attempts = attempts
         # A day less than what the inbox drops, so that no id is asked for in a dropped partition.
         self._remembered = inbox_retention - timedelta(days=1)
+        self._kept_for_ever = frozenset(kept_for_ever)
         self._keep_trying = keep_trying
         self.waiting_for_infrastructure = False
 
@@ -67,9 +70,10 @@ class BatchProcessor:
         batch = [self._checked(decode(record, self._accepted), oldest) for record in records]
         await self._settle(batch)
 
-    @staticmethod
-    def _checked(item: Item, oldest: int) -> Item:
-        if item.envelope is not None and sent_at_ms(item.envelope.id) < oldest:
+    def _checked(self, item: Item, oldest: int) -> Item:
+        if item.envelope is None or item.record.topic in self._kept_for_ever:
+            return item
+        if sent_at_ms(item.envelope.id) < oldest:
             error = Expired("older than the inbox remembers; it may have had its effect already")
             return Unreadable(item.record, error, item.envelope)
         return item

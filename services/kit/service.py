@@ -178,6 +178,7 @@ class Service:
             self._handlers,
             attempts=settings.message_attempts,
             inbox_retention=retention,
+            kept_for_ever=[topic.name for topic in self._consumes if topic.compacted],
             keep_trying=lambda: self._consumer is None or self._consumer.keep_trying(),
         )
         self._consumer = Consumer(self.name, self._consumes, settings, processor, tracing)

@@ -34,6 +34,11 @@ class ServiceSettings(BaseSettings):
         description="longest poll of the broker. A partition with data can wait for another's "
         "long poll, so this bounds the latency that a hop can add",
     )
+    session_timeout_seconds: float = Field(
+        default=10.0,
+        ge=6.0,
+        description="a member that is silent this long is dead to its group; Kafka's least is 6",
+    )
     group_instance_id: str | None = Field(
         default=None, description="static group membership: a restart causes no rebalance"
     )

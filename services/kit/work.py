@@ -88,6 +88,9 @@ async def ignore(_work: Work, _messages: list[Incoming[Any]]) -> None:
     """The handler of messages that are known and deliberately of no interest."""
 
 
+_ACQUIRE_SECONDS = 5.0
+"""A database that hangs is away: say so soon, and let the caller try again."""
+
 Publish = Literal["now", "later", "in turn"]
 """`now` returns when Kafka has acknowledged or refused; `later` right after the commit. `in turn`
 too, but not before what was published in turn last is done: a consumer handles its next batch
@@ -108,12 +111,13 @@ class UnitOfWork:
     async def begin(self, publish: Publish = "now") -> AsyncIterator[Work]:
         """Commit at exit, roll back on an exception; then publish."""
         with TRANSACTION_SECONDS.time():
-            async with self._pool.acquire() as db, db.transaction():
+            async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as db, db.transaction():
                 work = Work(db, self._source)
                 yield work
                 if work.outgoing:
                     row_id = await self._outbox.save(db, work.outgoing)
-        crash_point("after-commit")
+        if work.outgoing:
+            crash_point("after-commit")
         for call in work.callbacks:
             call()
         if not work.outgoing:

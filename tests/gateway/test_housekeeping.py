@@ -38,6 +38,8 @@ async def test_a_batch_takes_as_many_statements_as_one_message(
 ) -> None:
     seen: list[str] = []
     async with api.service.pool.acquire() as db, db.transaction():
+        # A connection's first use of a type asks the server about the type.
+        await handler(Work(db, "gateway"), [incoming(told())])
         with db.query_logger(lambda record: seen.append(record.query)):
             await handler(Work(db, "gateway"), [incoming(told()) for _ in range(count)])
     assert len(seen) == statements

@@ -1,5 +1,6 @@
 """The inventory service's handlers on a real database, without Kafka."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -45,6 +46,7 @@ class Shop:
                 work = Work(self.db, "inventory")
                 for handler, items in by_handler.items():
                     await handler(work, items)
+                await asyncio.sleep(0)  # asyncpg tells its loggers in the next turn of the loop
         self.parked = [entry.reason for entry in work.to_park]
         return [
             REGISTRY[sent.headers["ce_type"]].model_validate_json(sent.payload)

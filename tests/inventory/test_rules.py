@@ -194,7 +194,7 @@ def test_what_a_command_asks_for_depends_on_what_became_of_its_order() -> None:
 def test_stock_is_not_adjusted_below_zero_or_above_what_fits() -> None:
     def problem(delta: int, stock: int) -> str | None:
         refused = refusal(adjust(IDS[0], delta), product(stock))
-        return refused and f"{refused.code}: {refused.message}"
+        return None if refused is None else f"{refused.code}: {refused.message}"
 
     assert problem(-5, 5) is None
     assert problem(-6, 5) == "conflict: Stock of Lily is 5; it cannot be reduced by 6"

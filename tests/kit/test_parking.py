@@ -1,5 +1,6 @@
 """What cannot be handled is parked with all that is known of it, and nothing else suffers."""
 
+from dataclasses import replace
 from uuid import uuid4
 
 from aiokafka import AIOKafkaProducer
@@ -124,3 +125,13 @@ async def test_parking_is_announced_without_the_payload(bench: Bench) -> None:
     assert mine.message_id == order.message_id
     assert mine.source_topic == bench.topic.name
     assert mine.attempts == 2
+
+
+async def test_a_record_of_a_compacted_topic_is_never_too_old(bench: Bench) -> None:
+    bench.topic = replace(bench.topic, retention=None, compacted=True)
+    good = bench.order("old and still true")
+    headers = good.headers | {"ce_id": "01800000-0000-7000-8000-000000000000"}
+    async with bench.running() as service:
+        await bench.send(good._replace(headers=headers))
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
+        assert await parked(service) == []

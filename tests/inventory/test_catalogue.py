@@ -1,0 +1,95 @@
+"""The catalogue gets the newest version: at once when it can, soon when a product is hot."""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from contracts.inventory import ProductUpdated
+from services.inventory.catalogue import publish_catalog
+from services.kit.work import Work
+from tests.inventory.conftest import Shop, adjust, only, put, reserve, restore
+
+
+async def tick(
+    shop: Shop, product_id: UUID, *, later: timedelta = timedelta(0), waiting: bool = False
+) -> list[int]:
+    """Let the timer run, so much later; returns the stock levels that it publishes."""
+    async with shop.db.transaction():
+        if waiting:
+            await shop.db.execute(
+                """
+                INSERT INTO outbox (message_id, topic, key, headers, payload, leased_until)
+                VALUES ($1, 'inventory.catalog', $2, '{}', '', now())
+                """,
+                uuid4(),
+                str(product_id),
+            )
+        work = Work(shop.db, "inventory")
+        work.now += later
+        await publish_catalog(work)
+        if waiting:
+            await shop.db.execute("DELETE FROM outbox")
+    updates = [ProductUpdated.model_validate_json(sent.payload) for sent in work.outgoing]
+    return [update.stock_quantity for update in updates if update.product_id == product_id]
+
+
+def published(sent: list[ProductUpdated]) -> list[int]:
+    return [update.stock_quantity for update in sent]
+
+
+async def test_the_first_change_is_published_with_its_batch_later_ones_by_the_timer(
+    shop: Shop,
+) -> None:
+    lily = await shop.product(9)
+    levels = [
+        published(only(ProductUpdated, await shop.hear(reserve({lily: 1})))) for _ in range(3)
+    ]
+    assert levels == [[8], [], []]
+    assert await tick(shop, lily) == [6]
+    assert await tick(shop, lily) == []
+
+
+async def test_a_batch_publishes_again_when_the_last_time_is_long_enough_ago(shop: Shop) -> None:
+    lily = await shop.product(9)
+    command = reserve({lily: 1})
+    assert published(only(ProductUpdated, await shop.hear(command))) == [8]
+    await shop.db.execute(
+        "UPDATE products SET stock_published_at = now() - interval '0.6 s' WHERE id = $1", lily
+    )
+    assert published(only(ProductUpdated, await shop.hear(restore(command.order_id)))) == [9]
+    assert await tick(shop, lily) == []
+
+
+async def test_staff_publish_at_once_and_do_not_count(shop: Shop) -> None:
+    lily = await shop.product(9)
+    assert published(only(ProductUpdated, await shop.hear(adjust(lily, 1)))) == [10]
+    assert published(only(ProductUpdated, await shop.hear(reserve({lily: 1})))) == [9]
+    assert published(only(ProductUpdated, await shop.hear(reserve({lily: 1})))) == []
+    assert published(only(ProductUpdated, await shop.hear(put(lily)))) == [8]
+    assert await tick(shop, lily) == []
+
+
+async def test_a_quiet_product_is_published_once_more_when_nothing_of_it_waits(
+    shop: Shop,
+) -> None:
+    lily = await shop.product(9)
+    later = timedelta(seconds=11)
+    assert await tick(shop, lily) == []
+    assert await tick(shop, lily, later=later, waiting=True) == []
+    assert await tick(shop, lily, later=later) == [9]
+    assert await tick(shop, lily, later=2 * later) == []
+
+
+async def test_changes_by_plain_sql_are_published_too(shop: Shop) -> None:
+    lily = await shop.product(9)
+    await shop.db.execute("UPDATE products SET price = 1 WHERE id = $1", lily)
+    assert await tick(shop, lily) == [9]
+    await shop.db.execute("SELECT reserve_product_stock($1, 2)", lily)
+    assert await tick(shop, lily) == [7]
+
+
+async def test_versions_grow_with_every_change(shop: Shop) -> None:
+    lily = await shop.product(9)
+    before = (await shop.row(lily))["version"]
+    sent = await shop.hear(reserve({lily: 1}), reserve({lily: 1}))
+    assert only(ProductUpdated, sent)[0].version == before + 1
+    assert only(ProductUpdated, await shop.hear(put(lily)))[0].version == before + 2
