@@ -11,15 +11,14 @@ service.run()
 
 import asyncio
 import gc
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import uvicorn
-from aiokafka.admin import AIOKafkaAdminClient
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -28,7 +27,6 @@ from contracts.topics import DEAD_LETTERS, Topic
 from services.kit import inbox
 from services.kit.consumer import Consumer
 from services.kit.db import Pool, open_pool
-from services.kit.errors import KitError, is_infrastructure
 from services.kit.health import health_routes
 from services.kit.migrate import migrate
 from services.kit.outbox import Outbox
@@ -36,16 +34,14 @@ from services.kit.parking import Replayer
 from services.kit.processor import BatchProcessor
 from services.kit.publisher import Publisher
 from services.kit.settings import ServiceSettings
-from services.kit.telemetry import TASK_FAILURES, configure_logging, log
+from services.kit.tasks import Tasks, repeating
+from services.kit.telemetry import configure_logging, log
+from services.kit.topics import check_topics
 from services.kit.trace import Tracing
 from services.kit.work import Handler, Publish, UnitOfWork, Work
 
 Periodic = Callable[[Work], Awaitable[None]]
 Background = Callable[["Service"], Awaitable[None]]
-
-
-class MissingTopics(KitError):  # noqa: N818
-    """Topics that this service needs are not on the broker."""
 
 
 class Service:
@@ -70,9 +66,8 @@ class Service:
         self._consumes = consumes
         self._emits = (*emits, DEAD_LETTERS[name])
         self._handlers = handlers
-        self._background: dict[str, Background] = {}
         self._on_start: list[Periodic] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._tasks = Tasks()
         self._unit_of_work: UnitOfWork
         self._outbox: Outbox
         self._consumer: Consumer | None = None
@@ -84,14 +79,11 @@ class Service:
         """Call the function in a transaction of its own, again and again."""
 
         def register(call: Periodic) -> Periodic:
-            async def repeat(_service: "Service") -> None:
-                while True:
-                    async with self.transaction() as work:
-                        await call(work)
-                    # Replicas that started together must not go on in step.
-                    await asyncio.sleep(seconds * random.uniform(0.9, 1.1))  # noqa: S311
+            async def once() -> None:
+                async with self.transaction() as work:
+                    await call(work)
 
-            self._background[name] = repeat
+            self._tasks.add(name, repeating(once, seconds=seconds))
             return call
 
         return register
@@ -106,7 +98,7 @@ class Service:
         """Run the coroutine from start to stop; it is started again when it fails."""
 
         def register(call: Background) -> Background:
-            self._background[name] = call
+            self._tasks.add(name, partial(call, self))
             return call
 
         return register
@@ -182,9 +174,8 @@ class Service:
             keep_trying=lambda: self._consumer is None or self._consumer.keep_trying(),
         )
         self._consumer = Consumer(self.name, self._consumes, settings, processor, tracing)
-        self._add_kit_tasks(retention)
-        for name, task in self._background.items():
-            self._tasks.append(asyncio.create_task(self._keep_running(name, task), name=name))
+        self._add_kit_tasks(self._consumer, retention)
+        self._tasks.start()
         log.info("service started", port=settings.http_port)
         try:
             yield
@@ -194,87 +185,32 @@ class Service:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _add_kit_tasks(self, retention: timedelta) -> None:
-        consumer, outbox = self._consumer, self._outbox
-        assert consumer is not None  # noqa: S101  # for the type checker
+    def _add_kit_tasks(self, consumer: Consumer, retention: timedelta) -> None:
+        outbox = self._outbox
         accepted = {message.wire_type: message for message in self._handlers}
         replayer = Replayer(self._unit_of_work, accepted, self._handlers)
 
-        async def consume(_service: Service) -> None:
-            await self._check_topics()
+        async def consume() -> None:
+            topics = (*self._consumes, *self._emits)
+            await check_topics(self.settings.kafka_bootstrap_servers, topics)
             await consumer.start()
             self._missing = {}
             await consumer.commit_regularly()
 
-        async def measure(_service: Service) -> None:
-            await consumer.measure_regularly()
+        async def sweep() -> None:
+            while await outbox.sweep():
+                pass
 
-        async def forget(_service: Service) -> None:
-            while True:
-                await outbox.forget()
-                await asyncio.sleep(0.5)  # well within the lease
+        async def maintain() -> None:
+            async with self.pool.acquire() as db:
+                await inbox.maintain(db, retention)
 
-        async def sweep(_service: Service) -> None:
-            while True:
-                if await outbox.sweep() == 0:
-                    await asyncio.sleep(random.uniform(0.8, 1.2))  # noqa: S311  # see `every`
-
-        async def replay(_service: Service) -> None:
-            while True:
-                await replayer.run_due()
-                await asyncio.sleep(1.0)
-
-        async def maintain(_service: Service) -> None:
-            while True:
-                async with self.pool.acquire() as db:
-                    await inbox.maintain(db, retention)
-                await asyncio.sleep(3600)
-
-        self._background |= {
-            "consume": consume,
-            "measure_lag": measure,
-            "forget_outbox": forget,
-            "sweep_outbox": sweep,
-            "replay_parked": replay,
-            "maintain_inbox": maintain,
-        }
-
-    async def _check_topics(self) -> None:
-        """An unknown topic would only fail after 40 s, and without saying so.
-
-        Raises:
-            MissingTopics: with what to do.
-        """
-        admin = AIOKafkaAdminClient(bootstrap_servers=self.settings.kafka_bootstrap_servers)
-        try:
-            await admin.start()
-            known = set(await admin.list_topics())
-        finally:
-            await admin.close()
-        missing = {topic.name for topic in (*self._consumes, *self._emits)} - known
-        if missing:
-            raise MissingTopics(
-                f"no such topics: {', '.join(sorted(missing))}; "
-                "run `python -m deploy.create_topics` and start again"
-            )
-
-    async def _keep_running(self, name: str, call: Background) -> None:
-        pause = 0.2
-        while True:
-            started = asyncio.get_running_loop().time()
-            try:
-                await call(self)
-                return
-            except Exception as error:
-                TASK_FAILURES.labels(name).inc()
-                if asyncio.get_running_loop().time() - started > 60:
-                    pause = 0.2
-                if is_infrastructure(error) or isinstance(error, KitError):
-                    log.warning("task waits", task=name, error=str(error) or repr(error))
-                else:
-                    log.exception("task failed", task=name)
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
+        self._tasks.add("consume", consume)
+        self._tasks.add("measure_lag", consumer.measure_regularly)
+        self._tasks.add("forget_outbox", repeating(outbox.forget, seconds=0.5))  # within the lease
+        self._tasks.add("sweep_outbox", repeating(sweep, seconds=1))
+        self._tasks.add("replay_parked", repeating(replayer.run_due, seconds=1))
+        self._tasks.add("maintain_inbox", repeating(maintain, seconds=3600))
 
     async def _stop(self) -> None:
         log.info("service stopping")
@@ -284,9 +220,7 @@ class Service:
                     await self._consumer.stop()
             except Exception as error:
                 log.warning("consumer did not stop cleanly", error=repr(error))
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.stop()
         await self._unit_of_work.settle()
         await self._outbox.flush()
         await self.producer.stop()
