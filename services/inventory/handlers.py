@@ -43,6 +43,10 @@ from services.kit.work import Handler, Work
 ORDER_SERVICE: Final = "order-service"
 """Whose commands these are, in the ledger and in the audit trail."""
 
+FEW_PRODUCTS: Final = 50
+"""A batch that changes no more products shows them on the catalogue at once: also the hottest
+product costs one message per batch. Only a flood over many products has to wait its turn."""
+
 StockCommand = ReserveStock | RestoreStock
 
 
@@ -74,8 +78,13 @@ async def _decide(
     products = await store.lock_products(work.db, _products_of(requests))
     allocation = allocate(products, requests, ORDER_SERVICE)
     if allocation.movements:
+        few = len(allocation.changes) <= FEW_PRODUCTS
         for product in await store.move_stock(
-            work.db, allocation.changes, allocation.movements, work.now, catalog_interval
+            work.db,
+            allocation.changes,
+            allocation.movements,
+            work.now,
+            timedelta(0) if few else catalog_interval,
         ):
             work.send(product)  # caused by a whole batch: it belongs to no order
     answered = [

@@ -12,7 +12,8 @@ class InventorySettings(ServiceSettings):
         default=2.0,
         gt=0,
         le=60,
-        description="how often the catalogue shows a stock level that orders keep changing",
+        description="how often at most each product is published while a flood of orders changes "
+        "many of them; a batch that changes few publishes them at once",
     )
 
     @property

@@ -2,42 +2,15 @@
 
 import asyncio
 import random
-import time
-from typing import Any
 
 import asyncpg
 import pytest
 
 from deploy.local.shop import Json, Placed, Shop
 from deploy.local.stack import LocalStack
+from tests.flows.conftest import becomes, ordered, stock, stock_becomes
 
 RACE_LOST = "Product out of stock. Another customer may have purchased it. Please try again."
-
-
-async def stock(shop: Shop, product: str) -> int:
-    return int((await shop.product(product))["stock_quantity"])
-
-
-async def stock_becomes(shop: Shop, product: str, expected: int) -> None:
-    deadline = time.monotonic() + 20
-    while (seen := await stock(shop, product)) != expected:
-        assert time.monotonic() < deadline, f"stock is {seen}, not {expected}"
-        await asyncio.sleep(0.05)
-
-
-async def ordered(shop: Shop, product: str, quantity: int = 1) -> Json:
-    placed = await shop.place(product, quantity)
-    assert placed.order is not None, placed.messages
-    return placed.order
-
-
-async def becomes(shop: Shop, order: Json, **expected: Any) -> Json:
-    def good(seen: Json) -> bool:
-        return all(seen[name] == value for name, value in expected.items())
-
-    seen = await shop.order_when(order["order_id"], good, 20)
-    assert good(seen), {name: seen[name] for name in expected}
-    return seen
 
 
 async def test_t01_ordering_five_takes_five_off_the_stock(staff: Shop, anna: Shop) -> None:

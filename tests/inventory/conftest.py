@@ -34,19 +34,24 @@ class Shop:
     """Hands messages to the handlers as one wave in one transaction, and returns what they sent."""
 
     db: Connection
+    heard: list[UUID] = field(default_factory=list)
+    """The ids of the messages of the last wave."""
     parked: list[str] = field(default_factory=list)
     statements: list[str] = field(default_factory=list)
 
     async def hear(self, *messages: Message) -> list[Message]:
         by_handler: dict[Handler, list[Incoming[Any]]] = {}
-        for message in messages:
-            by_handler.setdefault(HANDLERS[type(message)], []).append(incoming(message))
-        with self._counting():
-            async with self.db.transaction():
-                work = Work(self.db, "inventory")
+        wave = [incoming(message) for message in messages]
+        for item in wave:
+            by_handler.setdefault(HANDLERS[type(item.message)], []).append(item)
+        self.heard = [item.envelope.id for item in wave]
+        async with self.db.transaction():
+            await asyncio.sleep(0)  # asyncpg tells its loggers in the next turn of the loop
+            work = Work(self.db, "inventory")
+            with self._counting():
                 for handler, items in by_handler.items():
                     await handler(work, items)
-                await asyncio.sleep(0)  # asyncpg tells its loggers in the next turn of the loop
+                await asyncio.sleep(0)
         self.parked = [entry.reason for entry in work.to_park]
         return [
             REGISTRY[sent.headers["ce_type"]].model_validate_json(sent.payload)

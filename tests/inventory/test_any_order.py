@@ -17,7 +17,7 @@ from contracts.inventory import (
     StockRestored,
 )
 from contracts.message import Message
-from tests.inventory.conftest import Shop, adjust, only, put, reserve, restore
+from tests.inventory.conftest import HANDLERS, Shop, adjust, only, put, reserve, restore
 
 
 class Model:
@@ -29,22 +29,27 @@ class Model:
         self.lines: dict[UUID, dict[UUID, int]] = {}
 
     def hear(self, batch: Sequence[Message]) -> list[type[Message]]:
-        """The kinds of answers. The handlers of a wave come one after the other: those that move
-        stock for orders, then commitments, then staff."""
+        """The kinds of answers. Each handler gets its messages at once: first the handler of the
+        first message."""
         answers: list[type[Message]] = []
-        for message in batch:
-            if isinstance(message, ReserveStock):
-                answers.append(self.reserve(message))
-            elif isinstance(message, RestoreStock):
-                self.restore(message.order_id)
-                answers.append(StockRestored)
-        for message in batch:
-            if isinstance(message, CommitStock):
-                self.commit(message.order_id)
-        for message in batch:
-            if isinstance(message, AdjustStock):
-                self.adjust(message.product_id, message.delta)
+        for handler in dict.fromkeys(HANDLERS[type(message)] for message in batch):
+            for message in batch:
+                if HANDLERS[type(message)] == handler:
+                    answers += self._hear(message)
         return answers
+
+    def _hear(self, message: Message) -> list[type[Message]]:
+        match message:
+            case ReserveStock():
+                return [self.reserve(message)]
+            case RestoreStock():
+                self.restore(message.order_id)
+                return [StockRestored]
+            case CommitStock():
+                self.commit(message.order_id)
+            case AdjustStock():
+                self.adjust(message.product_id, message.delta)
+        return []
 
     def reserve(self, command: ReserveStock) -> type[Message]:
         order_id = command.order_id
@@ -122,7 +127,8 @@ def _batch(
     for command in chance.sample(commands, chance.randint(1, 8)):
         undo, sell = restore(command.order_id), CommitStock(order_id=command.order_id)
         batch.append(chance.choice([command, command, sell, undo]))
-    for product in chance.sample(products, chance.randint(0, 2)):
-        batch.append(chance.choice([adjust(product, chance.randint(-9, 9)), put(product)]))
+    some = chance.sample(products, chance.randint(0, 2))
+    batch += [adjust(product, chance.randint(-9, 9)) for product in some[:1]]
+    batch += [put(product) for product in some[1:]]
     chance.shuffle(batch)
     return batch

@@ -3,7 +3,10 @@
 from datetime import timedelta
 from uuid import UUID, uuid4
 
+import pytest
+
 from contracts.inventory import ProductUpdated
+from services.inventory import handlers
 from services.inventory.catalogue import publish_catalog
 from services.kit.work import Work
 from tests.inventory.conftest import Shop, adjust, only, put, reserve, restore
@@ -17,11 +20,10 @@ async def tick(
         if waiting:
             await shop.db.execute(
                 """
-                INSERT INTO outbox (message_id, topic, key, headers, payload, leased_until)
-                VALUES ($1, 'inventory.catalog', $2, '{}', '', now())
+                INSERT INTO outbox (id, messages, created_at)
+                VALUES ($1, '[]', now() - interval '6 s')
                 """,
                 uuid4(),
-                str(product_id),
             )
         work = Work(shop.db, "inventory")
         work.now += later
@@ -36,6 +38,19 @@ def published(sent: list[ProductUpdated]) -> list[int]:
     return [update.stock_quantity for update in sent]
 
 
+@pytest.fixture
+def flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every batch counts as one that changes many products."""
+    monkeypatch.setattr(handlers, "FEW_PRODUCTS", 0)
+
+
+async def test_a_batch_that_changes_few_products_publishes_them_at_once(shop: Shop) -> None:
+    lily = await shop.product(9)
+    for left in (8, 7, 6):
+        assert published(only(ProductUpdated, await shop.hear(reserve({lily: 1})))) == [left]
+
+
+@pytest.mark.usefixtures("flood")
 async def test_the_first_change_is_published_with_its_batch_later_ones_by_the_timer(
     shop: Shop,
 ) -> None:
@@ -59,6 +74,7 @@ async def test_a_batch_publishes_again_when_the_last_time_is_long_enough_ago(sho
     assert await tick(shop, lily) == []
 
 
+@pytest.mark.usefixtures("flood")
 async def test_staff_publish_at_once_and_do_not_count(shop: Shop) -> None:
     lily = await shop.product(9)
     assert published(only(ProductUpdated, await shop.hear(adjust(lily, 1)))) == [10]
@@ -73,9 +89,12 @@ async def test_a_quiet_product_is_published_once_more_when_nothing_of_it_waits(
 ) -> None:
     lily = await shop.product(9)
     later = timedelta(seconds=11)
+    await shop.hear(reserve({lily: 1}))
+    await shop.hear(reserve({lily: 1}))
+    assert await tick(shop, lily) == [7]
     assert await tick(shop, lily) == []
     assert await tick(shop, lily, later=later, waiting=True) == []
-    assert await tick(shop, lily, later=later) == [9]
+    assert await tick(shop, lily, later=later) == [7]
     assert await tick(shop, lily, later=2 * later) == []
 
 

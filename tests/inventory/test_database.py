@@ -138,11 +138,11 @@ async def test_a_restored_reservation_stays_restored(shop: Shop, state: str) -> 
     command = reserve({await shop.product(5): 1})
     await shop.hear(command)
     await shop.hear(restore(command.order_id))
-    with pytest.raises(asyncpg.CheckViolationError, match="cannot change from restored"):
+    with pytest.raises(asyncpg.CheckViolationError, match="cannot go from restored"):
         await shop.db.execute(
             "UPDATE reservations SET state = $2 WHERE order_id = $1", command.order_id, state
         )
-    with pytest.raises(asyncpg.CheckViolationError, match="cannot change from restored"):
+    with pytest.raises(asyncpg.CheckViolationError, match="cannot go from restored"):
         await shop.db.execute(
             "UPDATE reservation_orders SET state = 'reserved' WHERE order_id = $1",
             command.order_id,

@@ -1,5 +1,8 @@
 -- What became of each order's reservation, for ever: a command that is asked again gets the same
 -- answer, and a reservation that arrives after its undo is refused.
+--
+-- No foreign keys: every row is written under the lock of what it refers to, and nothing is ever
+-- deleted; a look-up per row would be a good part of a batch's time.
 
 -- migrate:up
 CREATE TABLE reservation_orders (
@@ -11,7 +14,7 @@ CREATE TABLE reservation_orders (
     created_at timestamptz NOT NULL DEFAULT now(),
     updated_at timestamptz NOT NULL DEFAULT now(),
     CONSTRAINT reserved_in_a_currency CHECK (state <> 'reserved' OR currency IS NOT NULL),
-    CONSTRAINT rejected_with_problems CHECK (state <> 'rejected' OR problems IS NOT NULL)
+    CONSTRAINT rejected_with_problems CHECK ((state = 'rejected') = (problems IS NOT NULL))
 ) WITH (fillfactor = 90);
 
 COMMENT ON COLUMN reservation_orders.state IS
@@ -43,12 +46,23 @@ BEGIN
           HINT = 'held becomes committed or restored, committed becomes restored, once each';
 END $$;
 
--- The condition costs next to nothing; the function runs only to refuse.
+-- The conditions cost next to nothing; the function runs only to refuse.
 CREATE TRIGGER reservations_move_forward BEFORE UPDATE ON reservations FOR EACH ROW
 WHEN ((old.state, new.state) NOT IN (('held', 'committed'), ('held', 'restored'),
                                      ('committed', 'restored'))
-      OR new.quantity <> old.quantity)
+      OR (new.order_id, new.product_id, new.quantity, new.price)
+         <> (old.order_id, old.product_id, old.quantity, old.price))
 EXECUTE FUNCTION refuse_reservation_change();
+
+CREATE TRIGGER reservation_orders_move_forward BEFORE UPDATE ON reservation_orders FOR EACH ROW
+WHEN (NOT (old.state = 'reserved' AND new.state = 'restored') OR new.order_id <> old.order_id)
+EXECUTE FUNCTION refuse_reservation_change();
+
+CREATE TRIGGER reservations_stay BEFORE DELETE ON reservations
+FOR EACH ROW EXECUTE FUNCTION refuse_delete();
+
+CREATE TRIGGER reservation_orders_stay BEFORE DELETE ON reservation_orders
+FOR EACH ROW EXECUTE FUNCTION refuse_delete();
 
 -- migrate:down
 DROP TABLE reservations, reservation_orders;
