@@ -84,6 +84,7 @@ async def test_staff_publish_at_once_and_do_not_count(shop: Shop) -> None:
     assert await tick(shop, lily) == []
 
 
+@pytest.mark.usefixtures("flood")
 async def test_a_quiet_product_is_published_once_more_when_nothing_of_it_waits(
     shop: Shop,
 ) -> None:
