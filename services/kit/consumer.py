@@ -134,7 +134,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._settled.setdefault(_place(record), record.offset)
             try:
                 with self._tracing.batch(f"{self._name} batch", _traceparents(batch)):
-                    await self._processor.process(batch)
+                    await self._process(batch)
             except Abandoned:
                 # The rebalance resets positions to the committed offsets; nothing is skipped.
                 return
@@ -150,6 +150,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         if under_load and len(batch) < _LARGE:
             # A batch costs about 3 ms however small it is: let the next one become larger.
             await asyncio.sleep(_BREATH - seconds)
+
+    async def _process(self, batch: Sequence[Record]) -> None:
+        """Not even a defect of the kit may lose a batch: FastStream would go on to the next one,
+        and its offsets would cover this one's."""
+        while True:
+            try:
+                return await self._processor.process(batch)
+            except Abandoned:
+                raise
+            except Exception:
+                log.exception("the batch cannot be processed; trying again")
+                await asyncio.sleep(1)
+                if not self.keep_trying():
+                    raise Abandoned from None
 
     def keep_trying(self) -> bool:
         """Whether a batch that waits for infrastructure is still ours to settle."""

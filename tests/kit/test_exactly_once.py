@@ -1,15 +1,18 @@
 """One effect per message, whatever Kafka delivers and whoever dies."""
 
 import asyncio
+from collections.abc import Sequence
 from uuid import uuid4
 
 import asyncpg
 import orjson
+import pytest
 
 from contracts.inventory import RestoreStock
 from contracts.message import new_message_id
 from contracts.topics import INVENTORY_EVENTS
-from services.kit.messages import Incoming
+from services.kit.messages import Incoming, Record
+from services.kit.processor import BatchProcessor
 from services.kit.work import Work
 from tests.kit.conftest import Bench, effects, eventually, parked, restore, unsent
 
@@ -99,3 +102,21 @@ async def test_rows_that_a_crash_left_behind_are_published_by_the_sweeper(bench:
         # It is addressed to the service itself: its effect shows that it was published.
         await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
         await eventually(lambda: unsent(service), lambda count: count == 0)
+
+
+async def test_a_defect_of_the_kit_itself_loses_no_batch(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, failures = BatchProcessor.process, 1
+
+    async def breaks(self: BatchProcessor, records: Sequence[Record]) -> None:
+        nonlocal failures
+        if failures:
+            failures -= 1
+            raise RuntimeError("a defect")
+        await process(self, records)
+
+    monkeypatch.setattr(BatchProcessor, "process", breaks)
+    async with bench.running() as service:
+        await bench.send(bench.order())
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
