@@ -50,6 +50,7 @@ def build(settings: Settings) -> tuple[Service, FastAPI]:
         consumes=(ORDER_EVENTS, INVENTORY_CATALOG, INVENTORY_REPLIES),
         handlers=HANDLERS,
         emits=(ORDER_COMMANDS, INVENTORY_COMMANDS, CUSTOMER_CONTACTS, STRIPE_WEBHOOKS),
+        ready_without_broker=True,
     )
     hub = Hub(
         settings.database_url, {ORDER_CHANGED: load_waited_for, COMMAND_ANSWERED: load_answers}

@@ -25,7 +25,9 @@ class Settings(ServiceSettings):
         description="signing secret of the webhook endpoint; several, comma-separated, while one "
         "is being rotated"
     )
-    database_pool_size: int = Field(default=10, ge=2)
+    database_pool_size: int = Field(
+        default=10, ge=2, description="most connections of one process to its database"
+    )
 
     @property
     def webhook_secrets(self) -> tuple[str, ...]:

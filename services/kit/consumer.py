@@ -28,7 +28,7 @@ from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, LAG, log
 _COMMIT_EVERY = 1.0
 _LAG_EVERY = 2.0
 _PATIENCE_AT_STOP = 10.0
-_BREATH = 0.015
+_BREATH = 0.005
 _LARGE = 100
 
 
@@ -56,6 +56,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._lag = 0
         self._progress_at = time.monotonic()
         self._joined = False
+        self.broker_away = False
         self._finished_at = 0.0
         self._broker = KafkaBroker(
             settings.kafka_bootstrap_servers,
@@ -214,9 +215,15 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             await asyncio.sleep(_LAG_EVERY)
             try:
-                await self._measure_lag()
-            except (KafkaError, OSError, IllegalStateError) as error:
+                async with asyncio.timeout(_LAG_EVERY):
+                    await self._measure_lag()
+                self.broker_away = False
+            except IllegalStateError as error:  # a rebalance goes on
                 log.debug("lag unknown", error=repr(error))
+            except (KafkaError, OSError) as error:
+                if not self.broker_away:
+                    log.warning("the broker does not answer", error=repr(error))
+                self.broker_away = True
 
     async def _measure_lag(self) -> None:
         consumer = self._consumer

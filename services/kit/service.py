@@ -59,7 +59,10 @@ class Service:
         consumes: Sequence[Topic],
         handlers: Mapping[type[Message], Handler],
         emits: Sequence[Topic] = (),
+        ready_without_broker: bool = False,
     ) -> None:
+        """`ready_without_broker`: once it was there, a service that can still do its part when the
+        broker goes away (the outbox keeps what it sends) stays ready."""
         self.name = name
         self.settings = settings
         self._migrations = migrations
@@ -71,6 +74,7 @@ class Service:
         self._unit_of_work: UnitOfWork
         self._outbox: Outbox
         self._consumer: Consumer | None = None
+        self._ready_without_broker = ready_without_broker
         self._missing = {"database": "not connected yet"}
 
     # -- declaring -----------------------------------------------------------------------------
@@ -126,8 +130,11 @@ class Service:
                     await db.fetchval("SELECT 1")
             except Exception as error:
                 missing["database"] = repr(error)
-        if self._consumer is not None and not self._consumer.ready:
+        consumer = self._consumer
+        if consumer is not None and not consumer.ready:
             missing.setdefault("kafka", "group not joined yet")
+        elif consumer is not None and consumer.broker_away and not self._ready_without_broker:
+            missing["kafka"] = "the broker does not answer"
         return missing
 
     def run(self, app: Any = None) -> None:
@@ -240,4 +247,4 @@ def _spare_the_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 50)
+    gc.set_threshold(400_000, 20, 50)

@@ -18,8 +18,8 @@ class ServiceSettings(BaseSettings):
 
     database_url: str = Field(description="PostgreSQL DSN of the service's own database")
     kafka_bootstrap_servers: str = Field(description="host:port, comma-separated")
-    http_host: str = "127.0.0.1"
-    http_port: int = Field(default=8000, ge=0, le=65535)
+    http_host: str = Field(default="127.0.0.1", description="where the service listens")
+    http_port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free one")
 
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["json", "console"] = "json"
@@ -27,7 +27,7 @@ class ServiceSettings(BaseSettings):
         default=None, description="where spans go (OTLP over HTTP); without it none are made"
     )
 
-    batch_size: int = Field(default=1000, ge=1, description="most records per transaction")
+    batch_size: int = Field(default=500, ge=1, description="most records per transaction")
     fetch_max_wait_ms: int = Field(
         default=20,
         ge=1,
@@ -42,7 +42,9 @@ class ServiceSettings(BaseSettings):
     group_instance_id: str | None = Field(
         default=None, description="static group membership: a restart causes no rebalance"
     )
-    database_pool_size: int = Field(default=6, ge=2)
+    database_pool_size: int = Field(
+        default=6, ge=2, description="most connections of one process to its database"
+    )
     outbox_lease_seconds: float = Field(
         default=5.0,
         gt=0,

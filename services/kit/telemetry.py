@@ -25,14 +25,16 @@ PUBLISHED = Counter("orderflow_messages_published_total", "Messages acknowledged
 PUBLISH_FAILURES = Counter(
     "orderflow_publish_failures_total", "Attempts to publish that Kafka did not acknowledge"
 )
-SWEPT = Counter("orderflow_outbox_swept_total", "Outbox rows that the sweeper published")
+SWEPT = Counter("orderflow_outbox_swept_total", "Messages that the sweeper published")
 OUTBOX_AGE = Gauge("orderflow_outbox_oldest_seconds", "Age of the oldest unpublished outbox row")
 BATCH_SIZE = Histogram(
-    "orderflow_batch_records", "Records per batch", buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500)
+    "orderflow_batch_records",
+    "Records per batch",
+    buckets=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
 )
 BATCH_SECONDS = Histogram(
     "orderflow_batch_seconds",
-    "From a batch taken to its offsets acknowledged",
+    "From a batch taken to its commit",
     buckets=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 30),
 )
 TRANSACTION_SECONDS = Histogram(

@@ -43,7 +43,7 @@ async def insert_orders(db: Connection, orders: Sequence[Order], deadline: datet
         SELECT id, customer_id, saga_state, status, lines, wanted_currency, updated_by,
                reason, 1, expires_at, $9, created_at, created_at
           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[],
-                      $7::text[], $8::timestamptz[], $10::timestamptz[], $11::jsonb[])
+                      $7::text[], $8::timestamptz[], $10::timestamptz[], $11::json[])
             AS placed (id, customer_id, saga_state, status, wanted_currency, updated_by,
                        reason, expires_at, created_at, lines)
         ON CONFLICT (id) DO NOTHING
@@ -191,10 +191,10 @@ async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
                stuck_since = new.stuck_since, payment_version = new.payment_version,
                items = new.items
           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
-                      $7::text[], $8::text[], $9::text[], $10::bigint[], $11::jsonb[],
+                      $7::text[], $8::text[], $9::text[], $10::bigint[], $11::json[],
                       $12::text[], $13::text[], $14::text[], $15::int[], $16::timestamptz[],
                       $17::timestamptz[], $18::int[], $19::timestamptz[], $20::int[],
-                      $21::jsonb[])
+                      $21::json[])
             AS new (id, saga_state, status, payment_status, total, currency, payment_intent_id,
                     client_secret, intent_status, amount_refunded, problems, admin_notes,
                     updated_by, reason, version, updated_at, deadline_at, rounds, stuck_since,

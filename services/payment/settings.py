@@ -20,7 +20,9 @@ class PaymentSettings(ServiceSettings):
         description="cancel: a declined payment ends the order; retry: the customer may try "
         "another card until the reservation expires",
     )
-    stripe_secret_key: SecretStr = SecretStr("")
+    stripe_secret_key: SecretStr = Field(
+        default=SecretStr(""), description="sk_... or rk_...; required unless instant"
+    )
     stripe_api_base: str = Field(default="", description="address of a stand-in; empty: Stripe")
     stripe_calls_per_second: float = Field(
         default=80,

@@ -94,6 +94,8 @@ async def test_a_broker_that_goes_away_delays_messages_and_loses_none(
         order = bench.order("sent while the broker was away")
         async with service.transaction(publish="later") as work:
             work.outgoing.append(order)
+        away = await eventually(service.readiness, lambda missing: "kafka" in missing)
+        assert away == {"kafka": "the broker does not answer"}
         servers.start("kafka")
         await eventually(lambda: effects(service), lambda rows: len(rows) == 2, seconds=60)
         await eventually(lambda: unsent(service), lambda count: count == 0)

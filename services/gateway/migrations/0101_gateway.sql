@@ -1,5 +1,6 @@
 -- What the gateway keeps: the answers it gave under idempotency keys, and views of orders and
--- products that it can rebuild from their topics. The views hold no personal data.
+-- products that follow their topics: products can be rebuilt from the catalogue at any time, orders
+-- only as far back as order.events reaches. The views hold no personal data.
 
 -- migrate:up
 CREATE TABLE idempotency_keys (

@@ -15,8 +15,8 @@ CREATE TABLE orders (
     payment_status    text NOT NULL DEFAULT 'unpaid' CONSTRAINT valid_payment_status CHECK (
                       payment_status IN ('unpaid', 'paid', 'failed', 'partially_refunded',
                                          'refunded')),
-    lines             jsonb NOT NULL,
-    items             jsonb NOT NULL DEFAULT '[]',
+    lines             json NOT NULL,
+    items             json NOT NULL DEFAULT '[]',
     wanted_currency   text,
     total             bigint CONSTRAINT total_non_negative CHECK (total >= 0),
     currency          text,
@@ -27,7 +27,7 @@ CREATE TABLE orders (
                       CONSTRAINT never_refunds_more_than_total
                       CHECK (amount_refunded BETWEEN 0 AND coalesce(total, amount_refunded)),
     payment_version   int NOT NULL DEFAULT 0,
-    problems          jsonb NOT NULL DEFAULT '[]',
+    problems          json NOT NULL DEFAULT '[]',
     admin_notes       text,
     updated_by        text NOT NULL,
     reason            text,
@@ -61,8 +61,8 @@ CREATE VIEW order_items AS
 SELECT orders.id AS order_id, line.product_id, line.quantity, line.price AS cart_price,
        item.name, item.price
   FROM orders
- CROSS JOIN jsonb_to_recordset(lines) AS line (product_id uuid, quantity int, price bigint)
-  LEFT JOIN LATERAL jsonb_to_recordset(items) AS item (product_id uuid, name text, price bigint)
+ CROSS JOIN json_to_recordset(lines) AS line (product_id uuid, quantity int, price bigint)
+  LEFT JOIN LATERAL json_to_recordset(items) AS item (product_id uuid, name text, price bigint)
          ON item.product_id = line.product_id;
 
 CREATE TABLE order_status_history (
