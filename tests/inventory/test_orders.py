@@ -8,6 +8,7 @@ import pytest
 
 from contracts.audit import InventoryAudited, StockMove
 from contracts.inventory import CommitStock, StockRejected, StockReserved, StockRestored
+from services.kit.db import Connection
 from tests.inventory.conftest import Shop, adjust, only, reserve, restore
 
 P2 = "Product out of stock. Another customer may have purchased it. Please try again."
@@ -195,6 +196,18 @@ async def test_the_number_of_statements_does_not_depend_on_the_number_of_orders(
     await shop.assert_books_add_up()
 
 
+async def somebody_waits(db: Connection) -> None:
+    """Return once another session of this database waits for a lock."""
+    async with asyncio.timeout(20):
+        while not await db.fetchval(
+            """
+            SELECT count(*) FROM pg_stat_activity
+             WHERE datname = current_database() AND wait_event_type = 'Lock'
+            """
+        ):
+            await asyncio.sleep(0.05)
+
+
 async def test_two_replicas_that_answer_one_order_do_not_both_do_it(
     shop: Shop, inventory: str
 ) -> None:
@@ -212,7 +225,7 @@ async def test_two_replicas_that_answer_one_order_do_not_both_do_it(
                 command.order_id,
             )
             slow = asyncio.create_task(other.hear(command))
-            await asyncio.sleep(0.2)  # it has found no answer by now, and waits at its insert
+            await somebody_waits(shop.db)  # it has found no answer, and stands at its insert
         with pytest.raises(asyncpg.UniqueViolationError):
             await slow
         assert only(StockRejected, await other.hear(command))
