@@ -198,13 +198,14 @@ async def test_the_number_of_statements_does_not_depend_on_the_number_of_orders(
 
 async def somebody_waits(db: Connection) -> None:
     """Return once another session of this database waits for a lock."""
+    waiting = """
+        SELECT count(*) FROM pg_stat_activity
+         WHERE datname = current_database() AND wait_event_type = 'Lock'
+    """
     async with asyncio.timeout(20):
-        while not await db.fetchval(
-            """
-            SELECT count(*) FROM pg_stat_activity
-             WHERE datname = current_database() AND wait_event_type = 'Lock'
-            """
-        ):
+        while True:
+            if await db.fetchval(waiting):
+                return
             await asyncio.sleep(0.05)
 
 

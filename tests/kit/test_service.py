@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -34,11 +35,18 @@ async def test_a_missing_topic_is_named_with_what_to_do(bench: Bench) -> None:
     service = bench.service()
     with capture_logs() as logs:
         async with service.lifespan():
-            await asyncio.sleep(0.5)
+            await eventually(_told_by(logs), lambda told: "no such topics" in told)
             assert "kafka" in await service.readiness()
     told = str(logs)
     assert "no such topics: test.nowhere" in told
     assert "python -m deploy.create_topics" in told
+
+
+def _told_by(logs: list[Any]) -> Callable[[], Awaitable[str]]:
+    async def look() -> str:
+        return str(logs)
+
+    return look
 
 
 async def test_a_consumer_that_stands_still_although_there_is_work_is_unhealthy(
