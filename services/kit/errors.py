@@ -49,6 +49,7 @@ INFRASTRUCTURE: Final = (
     asyncio.IncompleteReadError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,  # "connection is closed", pool closing
+    asyncpg.InternalClientError,  # a statement met a connection that was just told of a shutdown
     asyncpg.InsufficientResourcesError,  # disk full, out of memory, too many connections
     asyncpg.OperatorInterventionError,  # shutdown, query cancelled by the server's operator
     asyncpg.TransactionRollbackError,  # deadlock, serialization failure
