@@ -125,7 +125,8 @@ def sold_to_another(line: CartLine, _offer: Offer) -> Problem:
 
 
 def add_up(lines: Sequence[CartLine]) -> Sequence[CartLine]:
-    """Each product once, in order of first appearance; quantities added, first price kept.
+    """Each product once, in order of first appearance; quantities added, the lowest price kept, so
+    that nobody pays more than one of the lines said.
 
     Raises:
         pydantic.ValidationError: a sum is above `contracts.order.MAX_QUANTITY`.
@@ -141,7 +142,7 @@ def add_up(lines: Sequence[CartLine]) -> Sequence[CartLine]:
             summed[line.product_id] = CartLine(
                 product_id=line.product_id,
                 quantity=earlier.quantity + line.quantity,
-                price=line.price if earlier.price is None else earlier.price,
+                price=min((p for p in (earlier.price, line.price) if p is not None), default=None),
             )
     return list(summed.values())
 

@@ -160,6 +160,8 @@ def _text(headers: dict[str, bytes | None], name: str) -> str:
     value = headers.get(name)
     if not value:
         raise InvalidEnvelopeError(f"header {name} is missing")
+    if b"\x00" in value:
+        raise InvalidEnvelopeError(f"header {name} holds a NUL")
     return value.decode()
 
 

@@ -35,16 +35,16 @@ def _not_zero(value: int) -> int:
 
 
 # PostgreSQL stores no NUL, and other control characters only serve to deceive readers of logs.
-_TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
+PLAIN_TEXT = r"^[^\x00-\x08\x0b-\x1f\x7f]*$"
 
 Name = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=_TEXT)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200, pattern=PLAIN_TEXT)
 ]
 Text = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=_TEXT)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500, pattern=PLAIN_TEXT)
 ]
 Notes = Annotated[
-    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=5000, pattern=_TEXT)
+    str, StringConstraints(strip_whitespace=True, min_length=1, max_length=5000, pattern=PLAIN_TEXT)
 ]
 Email = Annotated[
     str,

@@ -103,11 +103,14 @@ def staff_refunds(
     reason: str,
     admin_notes: str | None,
 ) -> RefundOrder:
-    """A refund of `amount` minor units, or of what is left. Raises Refused."""
+    """A refund of `amount` minor units, or of what is left. Raises Refused.
+
+    A cancelled or refunded order may hold money again: when the bank sent a refund back.
+    """
     allowed = staff_may_set(order)
     if order.payment_status not in _HOLDS_MONEY:
         raise Refused(f"Nothing can be refunded: the payment is {order.payment_status}", allowed)
-    if OrderStatus.REFUNDED not in allowed:
+    if order.status in (OrderStatus.PENDING, OrderStatus.ARCHIVED):
         raise Refused(f"An order that is {order.status} cannot be refunded", allowed)
     left = (order.total or 0) - order.amount_refunded
     if amount is not None and amount > left:

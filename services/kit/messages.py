@@ -23,6 +23,12 @@ from services.kit.errors import Park, Undecodable
 M = TypeVar("M", bound=Message)
 
 
+def storable(text: str) -> str:
+    """Text that PostgreSQL can keep: it has no place for a NUL, and a record that can be neither
+    handled nor parked would stop its partition for everybody."""
+    return text.replace("\x00", "\ufffd")
+
+
 class Record(NamedTuple):
     """A record as it came: enough to park it and to read it again."""
 
@@ -40,8 +46,8 @@ class Record(NamedTuple):
             record.topic,
             record.partition,
             record.offset,
-            None if key is None else key.decode("utf-8", "replace"),
-            tuple(record.headers),
+            None if key is None else storable(key.decode("utf-8", "replace")),
+            tuple((storable(name), value) for name, value in record.headers),
             record.value,
         )
 

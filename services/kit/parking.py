@@ -17,7 +17,7 @@ from contracts.dead_letters import MessageParked
 from contracts.message import Message
 from services.kit.db import Connection
 from services.kit.errors import is_infrastructure
-from services.kit.messages import Incoming, Record, Unreadable, decode
+from services.kit.messages import Incoming, Record, Unreadable, decode, storable
 from services.kit.telemetry import PARKED, PARKED_NOW, log
 from services.kit.work import Handler, ToPark, UnitOfWork, Work
 
@@ -47,7 +47,7 @@ async def park(work: Work, service: str) -> None:
                 source_partition=record.partition,
                 source_offset=record.offset,
                 source_key=record.key,
-                reason=entry.reason,
+                reason=storable(entry.reason),
                 attempts=row["attempts"],
                 parked_at=work.now,
             ),
@@ -93,7 +93,7 @@ async def _save(db: Connection, entries: Sequence[ToPark]) -> list[asyncpg.Recor
         [item.record.key for item in items],
         [_headers_to_json(item.record.headers) for item in items],
         [item.record.value for item in items],
-        [entry.reason for entry in entries],
+        [storable(entry.reason) for entry in entries],
         [0 if entry.waiting else max(1, entry.item.attempts) for entry in entries],
     )
 
@@ -145,12 +145,12 @@ class Replayer:
                 if failure is None:
                     await _close_replayed(work.db, parked_id)
                 else:
-                    await _park_again(work.db, parked_id, failure)
+                    await _park_again(work.db, parked_id, storable(failure))
         except Exception as error:
             if is_infrastructure(error):
                 raise
             async with self._unit_of_work.begin() as work:
-                await _park_again(work.db, parked_id, f"{type(error).__name__}: {error}")
+                await _park_again(work.db, parked_id, storable(f"{type(error).__name__}: {error}"))
         else:
             log.info("parked message handled again", parked_id=parked_id, failure=failure)
         return True

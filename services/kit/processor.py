@@ -109,7 +109,11 @@ class BatchProcessor:
     async def _failed(self, item: Item, error: Exception) -> Item:
         """A message that failed alone: once more, or it becomes one to park."""
         item.attempts += 1
-        if isinstance(item, Unreadable) or item.attempts < self._attempts:
+        if isinstance(item, Unreadable):
+            log.error("cannot park a record; trying again", key=item.record.key, exc_info=error)
+            await asyncio.sleep(1)
+            return item
+        if item.attempts < self._attempts:
             await asyncio.sleep(0.05 * item.attempts)
             return item
         log.error("message failed", type=item.envelope.type, key=item.record.key, exc_info=error)

@@ -73,7 +73,7 @@ def test_a_customer_cancels_until_the_order_is_being_processed(status: OrderStat
     ("shown", "amount", "reason"),
     [
         (standing(S.PENDING, P.UNPAID), None, "Nothing can be refunded: the payment is unpaid"),
-        (standing(S.CANCELLED), None, "An order that is cancelled cannot be refunded"),
+        (standing(S.ARCHIVED), None, "An order that is archived cannot be refunded"),
         (standing(S.SHIPPED), 24001, "At most 24000 can still be refunded, in minor units"),
         (
             standing(S.SHIPPED, P.PARTIALLY_REFUNDED, amount_refunded=20000),
@@ -86,6 +86,11 @@ def test_a_refund_that_cannot_be(shown: OrderUpdated, amount: int | None, reason
     with pytest.raises(Refused) as refused:
         staff_refunds(shown, amount=amount, restock=None, **STAFF)
     assert refused.value.detail == reason
+
+
+@pytest.mark.parametrize("status", [S.CANCELLED, S.REFUNDED])
+def test_money_that_the_bank_sent_back_can_be_refunded_again(status: OrderStatus) -> None:
+    assert staff_refunds(standing(status, P.PAID), amount=None, restock=None, **STAFF)
 
 
 def test_a_refund_of_what_is_left() -> None:

@@ -11,7 +11,7 @@ from services.gateway.auth import Caller
 from services.gateway.gateway import Gateway, IdempotencyKey, SignedIn, TheGateway
 from services.gateway.placing import place_order, wait_preference
 from services.gateway.problems import ApiProblem, ProblemDocument
-from services.gateway.requests import Cancellation, NewOrder
+from services.gateway.requests import PLAIN_TEXT, Cancellation, NewOrder
 from services.gateway.rules import Refused, customer_cancels
 from services.gateway.store import orders
 from services.gateway.views import OrderPage, OrderView, PlacedOrder, order_body
@@ -78,7 +78,9 @@ async def list_orders(
     caller: SignedIn,
     limit: Annotated[int, Query(ge=1, le=100)] = 20,
     cursor: Annotated[UUID | None, Query(description="`next_cursor` of the page before")] = None,
-    customer_id: Annotated[str | None, Query(description="administrators only")] = None,
+    customer_id: Annotated[
+        str | None, Query(description="administrators only", max_length=200, pattern=PLAIN_TEXT)
+    ] = None,
 ) -> Response:
     """Your own orders; administrators may ask for another customer's."""
     if customer_id not in {None, caller.customer_id} and not caller.is_admin:
