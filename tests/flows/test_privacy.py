@@ -1,88 +1,124 @@
-"""Personal data travels on one topic. Canaries are planted, then looked for everywhere else."""
+"""Personal data travels on one topic. Canaries are planted, then looked for everywhere."""
 
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
-import asyncpg
 import httpx
-from aiokafka import AIOKafkaConsumer
+import pytest
 
 from contracts.topics import CUSTOMER_CONTACTS, TOPICS
-from deploy.local.shop import Shop
+from deploy.local.shop import Json
 from deploy.local.stack import LocalStack
-from tests.flows.conftest import becomes
+from tests.flows.conftest import at_rest, becomes
+from tests.flows.people import Dashboard, Person
+from tests.flows.topics import records
+from tests.invariants import rows
+from tests.kit.conftest import eventually
 
-CANARY = f"canary{uuid4().hex[:10]}"
+FIELDS = ("email", "name", "line1", "line2", "city", "postal_code", "country")
 
 
-async def test_canaries_are_on_the_contacts_topic_and_nowhere_else(
-    stack: LocalStack, staff: Shop, client: httpx.AsyncClient
+@pytest.fixture(scope="module")
+def canary() -> str:
+    return f"canary{uuid4().hex[:10]}"
+
+
+def personal_data(canary: str) -> Json:
+    address = {name: f"{canary} {name}" for name in FIELDS if name not in ("email", "postal_code")}
+    return {
+        "email": f"{canary}.email@example.com",
+        "shipping_address": address | {"postal_code": canary},
+    }
+
+
+@pytest.fixture
+async def flock(
+    stack: LocalStack, anna: Person, staff: Person, product: str, canary: str, stripe: Dashboard
 ) -> None:
-    product = await staff.add_product("Print", price=12000, stock=5)
-    token = stack.token("privacy")
-    answer = await client.post(
-        f"{stack.gateway}/v1/orders",
-        json={
-            "items": [{"product_id": product, "quantity": 1}],
-            "email": f"{CANARY}@example.com",
-            "shipping_address": {
-                "name": CANARY,
-                "line1": CANARY,
-                "city": CANARY,
-                "postal_code": "8001",
-                "country": "ZA",
-            },
-        },
-        headers={
-            "Authorization": f"Bearer {token}",
-            "Idempotency-Key": str(uuid4()),
-            "Prefer": "wait=20",
-        },
-    )
-    assert answer.status_code == 201, answer.text
-    order, anna = answer.json(), staff.as_(token)
-    await anna.pay(order, "pm_card_visa")
-    await becomes(anna, order, status="confirmed")
+    """Orders with personal data in every way to an end, and one that is not valid."""
+    line = {"product_id": product, "quantity": 1}
+    person: Any = personal_data(canary)
 
-    found = await topics_with(stack, CANARY)
-    assert found == {CUSTOMER_CONTACTS.name}
+    async def placed() -> Json:
+        answer = await anna.check_out([line], **person)
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    paid, declined, cancelled = [await placed() for _ in range(3)]
+    await anna.pay(paid, "pm_card_visa")
+    await anna.pay(declined, "pm_card_chargeDeclined")
+    await anna.cancel(cancelled["order_id"], "changed my mind")
+    await becomes(anna, paid, status="confirmed")
+    await staff.refund(paid)
+    await becomes(anna, paid, status="refunded")
+    for order in (declined, cancelled):
+        await becomes(anna, order, status="cancelled")
+    for order in (paid, declined, cancelled):
+        await at_rest(stack, order)
+    too_many = await anna.check_out([{**line, "quantity": 1000}], **person)
+    not_valid = await anna.check_out([line], **person | {"email": f"{canary} at example.com"})
+    no_key = await anna.ask("POST", "/v1/orders", {"items": [line], **person})
+    assert [a.status_code for a in (too_many, not_valid, no_key)] == [400, 422, 400]
+    for answer in (too_many, not_valid, no_key):
+        assert canary not in answer.text
     for service in stack.postgres:
-        assert await tables_with(stack.postgres[service], CANARY) == [], service
-    for log in stack.log("order").parent.glob("*.log"):
-        assert CANARY not in log.read_text(errors="replace"), log.name
+        await eventually(partial(outbox, stack, service), lambda left: left == 0)
 
 
-async def topics_with(stack: LocalStack, canary: str) -> set[str]:
-    consumer = AIOKafkaConsumer(
-        *(topic.name for topic in TOPICS),
-        bootstrap_servers=stack.kafka,
-        auto_offset_reset="earliest",
-    )
-    await consumer.start()
-    found = set()
-    try:
-        ends = await consumer.end_offsets(consumer.assignment())
-        while any([await consumer.position(place) < end for place, end in ends.items()]):
-            for batch in (await consumer.getmany(timeout_ms=200)).values():
-                for record in batch:
-                    headers = b"".join(value or b"" for _, value in record.headers)
-                    if canary.encode() in (record.value or b"") + headers + (record.key or b""):
-                        found.add(record.topic)
-    finally:
-        await consumer.stop()
+@pytest.mark.usefixtures("flock")
+async def test_canaries_are_on_the_contacts_topic_and_nowhere_else(
+    stack: LocalStack, client: httpx.AsyncClient, canary: str
+) -> None:
+    found = await topics_with(stack, canary)
+    assert found.pop(CUSTOMER_CONTACTS.name, set()) == set(FIELDS)
+    assert not found
+    for service in stack.postgres:
+        assert await tables_with(stack, service, canary) == [], service
+    logs = list(stack.log("order").parent.glob("*.log"))
+    assert {log.stem for log in logs} >= {*stack.postgres, "stripe", "kafka"}
+    for log in logs:
+        assert canary not in log.read_text(errors="replace"), log.name
+    for service in stack.postgres:
+        assert canary not in (await client.get(f"{stack.url(service)}/metrics")).text, service
+
+
+async def outbox(stack: LocalStack, service: str) -> int:
+    (row,) = await rows(stack, service, "SELECT count(*) FROM outbox")
+    return int(row[0])
+
+
+async def topics_with(stack: LocalStack, canary: str) -> dict[str, set[str]]:
+    """The topics that hold the text anywhere in a record; the fields of an address that do."""
+    found: dict[str, set[str]] = {}
+    for record in await records(stack, *TOPICS):
+        headers = b"".join(value or b"" for _, value in record.headers)
+        text = ((record.key or b"") + headers + (record.value or b"")).decode(errors="replace")
+        if canary in text:
+            fields = {name for name in FIELDS if f"{canary} {name}" in text}
+            fields |= {"email"} if f"{canary}.email" in text else set()
+            fields |= {"postal_code"} if f'"{canary}"' in text else set()
+            found.setdefault(record.topic, set()).update(fields)
     return found
 
 
-async def tables_with(dsn: str, canary: str) -> list[str]:
-    """Names of tables that hold the text. The outbox is empty again by now, or it is found, too."""
-    db = await asyncpg.connect(dsn)
-    tables = await db.fetch("SELECT tablename FROM pg_tables WHERE schemaname = 'public'")
-    found = [
+async def tables_with(stack: LocalStack, service: str, canary: str) -> list[str]:
+    """The tables, partitions included, that hold the text in any column, also in one of bytes."""
+    tables = await rows(
+        stack,
+        service,
+        """
+        SELECT c.oid::regclass::text FROM pg_class c
+         WHERE c.relkind = 'r' AND c.relnamespace = 'public'::regnamespace
+        """,
+    )
+    return [
         name
         for (name,) in tables
-        if await db.fetchval(
-            f'SELECT EXISTS (SELECT FROM "{name}" AS t WHERE t::text ILIKE $1)',
-            f"%{canary}%",
+        if await rows(
+            stack,
+            service,
+            f"SELECT 1 FROM {name} AS t WHERE t::text ILIKE ANY($1) LIMIT 1",
+            [f"%{canary}%", f"%{canary.encode().hex()}%"],
         )
     ]
-    await db.close()
-    return found
