@@ -38,7 +38,7 @@ class Outbox:
         await db.execute(
             "INSERT INTO outbox (id, messages) VALUES ($1, $2)",
             row_id,
-            orjson.dumps(messages, default=tuple).decode(),
+            _to_json(messages),
         )
         return row_id
 
@@ -92,7 +92,7 @@ class Outbox:
             )
         for row in sorted(rows, key=lambda row: row["id"]):
             crash_point("mid-sweep")
-            orphans = [_outgoing(*message) for message in orjson.loads(row["messages"])]
+            orphans = _from_json(row["messages"])
             await self._publisher.publish(orphans)
             self._acknowledged.append(row["id"])
             SWEPT.inc(len(orphans))
@@ -115,7 +115,15 @@ class Outbox:
             log.warning("outbox rows stay for the sweeper", error=str(error))
 
 
-def _outgoing(
-    message_id: str, topic: str, key: str, headers: dict[str, str], payload: str
-) -> Outgoing:
-    return Outgoing(UUID(message_id), topic, key, headers, payload)
+def _to_json(messages: Sequence[Outgoing]) -> str:
+    """Payloads are JSON already and go in as they are."""
+    return orjson.dumps(
+        [(*message[:-1], orjson.Fragment(message.payload)) for message in messages]
+    ).decode()
+
+
+def _from_json(text: str) -> list[Outgoing]:
+    return [
+        Outgoing._make([*fields, orjson.dumps(payload).decode()])
+        for *fields, payload in orjson.loads(text)
+    ]

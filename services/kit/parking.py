@@ -101,7 +101,7 @@ async def _save(db: Connection, entries: Sequence[ToPark]) -> list[asyncpg.Recor
 def _headers_to_json(headers: Sequence[tuple[str, bytes | None]]) -> str:
     return orjson.dumps(
         {
-            name: None if value is None else base64.b64encode(value).decode()
+            storable(name): None if value is None else base64.b64encode(value).decode()
             for name, value in headers
         }
     ).decode()

@@ -53,11 +53,11 @@ class Work:
         *,
         correlation_id: str | None = None,
         message_id: UUID | None = None,
-    ) -> UUID:
+    ) -> None:
         """Queue a message for the outbox; it is published right after the commit.
 
         Correlation and trace context come from `cause`; without one, from the request being
-        served, or a new trace begins. Returns the message's id.
+        served, or a new trace begins.
         """
         outgoing = Outgoing.of(
             message,
@@ -69,7 +69,6 @@ class Work:
             traceparent=None if cause else trace.current() or trace.new_traceparent(),
         )
         self.outgoing.append(outgoing)
-        return outgoing.message_id
 
     def park(self, incoming: Incoming[Any], reason: str) -> None:
         """Set a message aside for a person: no retry would help. The others go on."""

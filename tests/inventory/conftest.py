@@ -53,10 +53,7 @@ class Shop:
                     await handler(work, items)
                 await asyncio.sleep(0)
         self.parked = [entry.reason for entry in work.to_park]
-        return [
-            REGISTRY[sent.headers["ce_type"]].model_validate_json(sent.payload)
-            for sent in work.outgoing
-        ]
+        return [REGISTRY[sent.type].model_validate_json(sent.payload) for sent in work.outgoing]
 
     @contextmanager
     def _counting(self) -> Iterator[None]:

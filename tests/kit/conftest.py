@@ -88,7 +88,7 @@ class Bench:
         return self.to_topic(outgoing(message))
 
     def to_topic(self, made: Outgoing) -> Outgoing:
-        return Outgoing(made.message_id, self.topic.name, made.key, made.headers, made.payload)
+        return made._replace(topic=self.topic.name)
 
     async def send(self, *messages: Outgoing) -> None:
         await self.publisher.publish(messages)

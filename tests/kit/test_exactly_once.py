@@ -95,10 +95,10 @@ async def test_rows_that_a_crash_left_behind_are_published_by_the_sweeper(bench:
             await db.execute(
                 "INSERT INTO outbox (id, messages, leased_until) VALUES ($1, $2, now())",
                 new_message_id(),
-                orjson.dumps([orphan], default=tuple).decode(),
+                orjson.dumps([[*orphan[:-1], orjson.Fragment(orphan.payload)]]).decode(),
             )
             (seen,) = await db.fetch("SELECT * FROM outbox_messages")
-            assert (seen["message_id"], seen["topic"]) == (orphan.message_id, orphan.topic)
+            assert (str(seen["message_id"]), seen["topic"]) == (orphan.message_id, orphan.topic)
         # It is addressed to the service itself: its effect shows that it was published.
         await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
         await eventually(lambda: unsent(service), lambda count: count == 0)

@@ -48,7 +48,7 @@ class Desk:
         self.parked = [entry.reason for entry in work.to_park]
 
     def sent_types(self) -> list[str]:
-        return [message.headers["ce_type"] for message in self.sent]
+        return [message.type for message in self.sent]
 
 
 def _count(db: "asyncpg.Connection[asyncpg.Record]") -> Callable[[], int]:

@@ -21,7 +21,7 @@ CREATE TABLE outbox (
 );
 
 COMMENT ON COLUMN outbox.messages IS
-    'JSON: [[message id, topic, key, headers, payload], ...]; see the view outbox_messages';
+    'JSON: an array of messages, each an array; the view outbox_messages names its fields';
 COMMENT ON COLUMN outbox.leased_until IS
     'set by sweepers; a new row belongs to its writer for the lease''s time after created_at';
 
@@ -34,8 +34,13 @@ SELECT outbox.id AS outbox_id,
        (message ->> 0)::uuid AS message_id,
        message ->> 1 AS topic,
        message ->> 2 AS key,
-       message -> 3 AS headers,
-       (message ->> 4)::json AS payload,
+       message ->> 3 AS type,
+       message ->> 4 AS source,
+       (message ->> 5)::timestamptz AS time,
+       message ->> 6 AS correlation_id,
+       (message ->> 7)::uuid AS causation_id,
+       message ->> 8 AS traceparent,
+       message -> 9 AS payload,
        outbox.created_at
   FROM outbox, json_array_elements(messages::json) AS message;
 
