@@ -105,12 +105,14 @@ def staff_refunds(
 ) -> RefundOrder:
     """A refund of `amount` minor units, or of what is left. Raises Refused.
 
-    A cancelled or refunded order may hold money again: when the bank sent a refund back.
+    A cancelled or refunded order may hold money again, archived or not: when the bank sent a refund
+    back.
     """
     allowed = staff_may_set(order)
     if order.payment_status not in _HOLDS_MONEY:
         raise Refused(f"Nothing can be refunded: the payment is {order.payment_status}", allowed)
-    if order.status in (OrderStatus.PENDING, OrderStatus.ARCHIVED):
+    settled = order.status is OrderStatus.ARCHIVED and not _was_undone(order)
+    if settled or order.status is OrderStatus.PENDING:
         raise Refused(f"An order that is {order.status} cannot be refunded", allowed)
     left = (order.total or 0) - order.amount_refunded
     if amount is not None and amount > left:
@@ -123,3 +125,8 @@ def staff_refunds(
         reason=reason,
         admin_notes=admin_notes,
     )
+
+
+def _was_undone(order: OrderUpdated) -> bool:
+    undone = (OrderStatus.CANCELLED, OrderStatus.REFUNDED)
+    return any(change.new_status in undone for change in order.history)

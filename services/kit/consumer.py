@@ -9,24 +9,23 @@ Offsets are committed once a second, not per batch: the inbox makes a late commi
 import asyncio
 import time
 from collections.abc import Iterator, Sequence
-from typing import Any
+from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
-from faststream import AckPolicy
-from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
-from faststream.kafka.message import KafkaAckableMessage
 
 from contracts.topics import Topic
 from services.kit import trace
+from services.kit.member import join
 from services.kit.messages import Record
 from services.kit.processor import Abandoned, BatchProcessor
 from services.kit.settings import ServiceSettings
-from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, LAG, log
+from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, DEAF, LAG, log
 
 _COMMIT_EVERY = 1.0
 _LAG_EVERY = 2.0
+_DEAF_AFTER = 10.0
 _PATIENCE_AT_STOP = 10.0
 _BREATH = 0.005
 _LARGE = 100
@@ -54,39 +53,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settled: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._lag = 0
+        self.lags: dict[str, int] = {}
+        """Records that are not settled yet, by topic, of the partitions that this member has."""
         self._progress_at = time.monotonic()
         self._joined = False
         self.broker_away = False
         self._finished_at = 0.0
-        self._broker = KafkaBroker(
-            settings.kafka_bootstrap_servers,
-            client_id=name,
-            consumer_only=True,
-            allow_auto_create_topics=False,
-            graceful_timeout=1.0,  # `stop` has waited for the batch already
-            logger=None,
-        )
-        self._subscriber = self._broker.subscriber(
-            *self._topics,
-            batch=True,
-            group_id=name,
-            group_instance_id=settings.group_instance_id,
-            ack_policy=AckPolicy.MANUAL,
-            parser=self._as_it_came,
-            decoder=_undecoded,
-            listener=self,
-            auto_offset_reset="earliest",
-            max_records=settings.batch_size,
-            # FastStream sleeps as long again after an empty poll, so keep it short.
-            batch_timeout_ms=10,
-            fetch_max_wait_ms=settings.fetch_max_wait_ms,
-            max_partition_fetch_bytes=512 * 1024,
-            session_timeout_ms=int(settings.session_timeout_seconds * 1000),
-            heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 4),
-            # Longer than any batch: a member that is still committing must not be thrown out.
-            rebalance_timeout_ms=60_000,
-        )
-        self._subscriber(self._take)
+        self._member = partial(join, name, topics, settings, self._take, self)
+        self._broker, self._subscriber = self._member()
 
     async def start(self) -> None:
         """Join the group.
@@ -109,14 +83,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         except TimeoutError:
             log.warning("the batch in hand did not finish; it will come again")
         await self._broker.stop()
-
-    async def _as_it_came(self, records: tuple[ConsumerRecord[bytes, bytes], ...]) -> KafkaMessage:
-        return KafkaAckableMessage(
-            body=b"",
-            raw_message=records,
-            message_id="",
-            consumer=self._consumer,
-        )
 
     @property
     def _consumer(self) -> AIOKafkaConsumer:
@@ -211,7 +177,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     # -- health --------------------------------------------------------------------------------
 
-    async def measure_regularly(self) -> None:
+    async def look_after(self) -> None:
+        """Measure the lag, and join anew when nothing is heard: a task inside the client that died
+        of a reset connection takes nobody with it, and nobody starts it again."""
         while True:
             await asyncio.sleep(_LAG_EVERY)
             try:
@@ -224,6 +192,27 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 if not self.broker_away:
                     log.warning("the broker does not answer", error=repr(error))
                 self.broker_away = True
+            if self._deaf:
+                await self._join_anew()
+
+    @property
+    def _deaf(self) -> bool:
+        idle = not (self._batch.locked() or self.broker_away or self._stopping)
+        return idle and self.stalled_for() > _DEAF_AFTER
+
+    async def _join_anew(self) -> None:
+        log.warning("nothing is heard although there is work; joining the group anew")
+        DEAF.inc()
+        await self._commit()
+        await self._broker.stop()
+        self._settled.clear()
+        self._committed.clear()
+        self._joined = False
+        self._broker, self._subscriber = self._member()
+        try:
+            await self.start()
+        except (KafkaError, OSError) as error:  # the next look tries again
+            log.warning("cannot join the group", error=repr(error))
 
     async def _measure_lag(self) -> None:
         consumer = self._consumer
@@ -239,6 +228,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             lags[partition.topic] += max(0, end - reached)
         for topic, lag in lags.items():
             LAG.labels(topic).set(lag)
+        self.lags = lags
         self._lag = sum(lags.values())
         if self._lag == 0:
             self._progress_at = time.monotonic()
@@ -256,11 +246,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def stalled(self) -> bool:
         return self.stalled_for() > self._stalled_after
-
-
-async def _undecoded(_message: KafkaMessage) -> Any:
-    """The kit decodes by itself, record by record: see `services.kit.messages`."""
-    return None
 
 
 def _place(record: Record) -> TopicPartition:

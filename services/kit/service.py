@@ -113,6 +113,10 @@ class Service:
         """A transaction whose messages are published after its commit: see `UnitOfWork`."""
         return self._unit_of_work.begin(publish)
 
+    def lag(self, topic: Topic) -> int:
+        """Records of a topic that this process has not settled yet, as last measured."""
+        return self._consumer.lags.get(topic.name, 0) if self._consumer else 0
+
     def health_routes(self) -> list[Route]:
         return health_routes(self)
 
@@ -213,7 +217,7 @@ class Service:
                 await inbox.maintain(db, retention)
 
         self._tasks.add("consume", consume)
-        self._tasks.add("measure_lag", consumer.measure_regularly)
+        self._tasks.add("measure_lag", consumer.look_after)
         self._tasks.add("forget_outbox", repeating(outbox.forget, seconds=0.5))  # within the lease
         self._tasks.add("sweep_outbox", repeating(sweep, seconds=1))
         self._tasks.add("replay_parked", repeating(replayer.run_due, seconds=1))

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from contracts.message import Message
 from services.kit import trace
+from services.kit.clock import DatabaseClock
 from services.kit.crash import crash_point
 from services.kit.db import Connection, Pool
 from services.kit.messages import Incoming, Outgoing, Unreadable
@@ -37,9 +38,9 @@ class ToPark:
 class Work:
     """What a handler gets: the open transaction, the time, and the way to send."""
 
-    def __init__(self, db: Connection, source: str) -> None:
+    def __init__(self, db: Connection, source: str, now: datetime | None = None) -> None:
         self.db = db
-        self.now = utc_now()
+        self.now = now or utc_now()
         self._time = self.now.isoformat()
         self.outgoing: list[Outgoing] = []
         self.to_park: list[ToPark] = []
@@ -103,6 +104,7 @@ class UnitOfWork:
         self._pool = pool
         self._outbox = outbox
         self._source = source
+        self._clock = DatabaseClock()
         self._publishing: set[asyncio.Task[None]] = set()
         self._in_turn: set[asyncio.Task[None]] = set()
 
@@ -110,11 +112,13 @@ class UnitOfWork:
     async def begin(self, publish: Publish = "now") -> AsyncIterator[Work]:
         """Commit at exit, roll back on an exception; then publish."""
         with TRANSACTION_SECONDS.time():
-            async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as db, db.transaction():
-                work = Work(db, self._source)
-                yield work
-                if work.outgoing:
-                    row_id = await self._outbox.save(db, work.outgoing)
+            async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as db:
+                now = await self._clock.now(db)
+                async with db.transaction():
+                    work = Work(db, self._source, now)
+                    yield work
+                    if work.outgoing:
+                        row_id = await self._outbox.save(db, work.outgoing)
         if work.outgoing:
             crash_point("after-commit")
         for call in work.callbacks:

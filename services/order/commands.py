@@ -40,9 +40,11 @@ def cancel_payment(order: Order, _event: Event) -> Message:
 
 
 def refund_rest(order: Order, _event: Event) -> Message:
+    # Asked again, it is the same refund; once the order has heard of a change, there may be another
+    # rest: a bank may send back what was refunded before.
     return RefundPayment(
         order_id=order.id,
-        refund_id=uuid5(order.id, "rest"),  # one per order: asked again, it is the same refund
+        refund_id=uuid5(order.id, f"rest:{order.payment_version}"),
         reason=order.reason or "refunded",
     )
 

@@ -27,6 +27,7 @@ _WAITS_FOR_ANSWER = frozenset(
         State.REFUNDING,
         State.REFUNDING_ONLY,
         State.RESTOCKING,
+        State.RETURNING_LATE,
     }
 )
 

@@ -55,6 +55,7 @@ class State(StrEnum):
     RESTOCKING = "restocking"
     REFUNDED = "refunded"
     ARCHIVED_UNDONE = "archived_undone"  # archived after a cancellation or refund
+    RETURNING_LATE = "returning_late"  # ... and then money came
 
 
 STATUS: dict[State, OrderStatus | None] = {
@@ -76,6 +77,7 @@ STATUS: dict[State, OrderStatus | None] = {
     State.RESTOCKING: OrderStatus.REFUNDED,
     State.REFUNDED: OrderStatus.REFUNDED,
     State.ARCHIVED_UNDONE: OrderStatus.ARCHIVED,
+    State.RETURNING_LATE: OrderStatus.ARCHIVED,
 }
 
 

@@ -86,7 +86,7 @@ def go(state: State | None, *send: Command) -> Go:
     RESERVING, REQUESTING_PAYMENT, AWAITING_PAYMENT,
     CONFIRMED, PROCESSING, SHIPPED, DELIVERED, ARCHIVED,
     CANCELLING_PAYMENT, WITHDRAWING, RETURNING_MONEY, RESTORING, CANCELLED,
-    REFUNDING, REFUNDING_ONLY, RESTOCKING, REFUNDED, ARCHIVED_UNDONE,
+    REFUNDING, REFUNDING_ONLY, RESTOCKING, REFUNDED, ARCHIVED_UNDONE, RETURNING_LATE,
 ) = State  # fmt: skip
 
 OPEN = (REQUESTING_PAYMENT, AWAITING_PAYMENT, CANCELLING_PAYMENT, WITHDRAWING)
@@ -94,9 +94,10 @@ ON_SHELF = (CONFIRMED, PROCESSING)
 GONE = (SHIPPED, DELIVERED)
 GIVING_BACK = (REFUNDING, REFUNDING_ONLY, RESTOCKING)
 PAID = (*ON_SHELF, *GONE, ARCHIVED, *GIVING_BACK, REFUNDED)
-UNDONE = (RETURNING_MONEY, RESTORING, CANCELLED, ARCHIVED_UNDONE)
-UNDER_WAY = (CANCELLING_PAYMENT, WITHDRAWING, RETURNING_MONEY, RESTORING, *GIVING_BACK)
-ARCHIVES = (ARCHIVED, ARCHIVED_UNDONE)
+UNDONE = (RETURNING_MONEY, RESTORING, CANCELLED, ARCHIVED_UNDONE, RETURNING_LATE)
+RETURNING = (RETURNING_MONEY, RETURNING_LATE)
+UNDER_WAY = (CANCELLING_PAYMENT, WITHDRAWING, *RETURNING, RESTORING, *GIVING_BACK)
+ARCHIVES = (ARCHIVED, ARCHIVED_UNDONE, RETURNING_LATE)
 
 CANCELS = (CustomerCancels, StaffCancels)
 REFUNDS = (RefundAll, RefundAndRestock, RefundKeepStock)
@@ -146,7 +147,8 @@ ROWS: list[Row] = [
 
     # -- money that arrives after a cancellation goes back
     ((RESTORING, CANCELLED), PaymentSucceeded,     go(RETURNING_MONEY, refund_rest)),
-    (ARCHIVED_UNDONE,        PaymentSucceeded,     go(ARCHIVED_UNDONE, refund_rest)),
+    (ARCHIVED_UNDONE,        PaymentSucceeded,     go(RETURNING_LATE, refund_rest)),
+    (RETURNING_LATE,         PaymentRefunded,      go(ARCHIVED_UNDONE)),
 
     # -- refunds
     (ON_SHELF,               (RefundAll, RefundAndRestock), go(REFUNDING, refund_rest)),
@@ -162,6 +164,7 @@ ROWS: list[Row] = [
     # ... again by hand, when the bank sent an earlier one back
     (CANCELLED,              REFUNDS,              go(RETURNING_MONEY, refund_rest)),
     (REFUNDED,               REFUNDS,              go(REFUNDING_ONLY, refund_rest)),
+    (ARCHIVED_UNDONE,        REFUNDS,              go(RETURNING_LATE, refund_rest)),
 
     # -- no answer yet: ask again; undo never gives up
     (RESERVING,              StepTimedOut,         go(RESERVING, reserve_stock)),
@@ -169,6 +172,7 @@ ROWS: list[Row] = [
     (CANCELLING_PAYMENT,     StepTimedOut,         go(CANCELLING_PAYMENT, cancel_payment)),
     (WITHDRAWING,            StepTimedOut,         go(WITHDRAWING, cancel_payment)),
     (RETURNING_MONEY,        StepTimedOut,         go(RETURNING_MONEY, refund_rest)),
+    (RETURNING_LATE,         StepTimedOut,         go(RETURNING_LATE, refund_rest)),
     (RESTORING,              StepTimedOut,         go(RESTORING, restore_stock)),
     (REFUNDING,              StepTimedOut,         go(REFUNDING, refund_rest)),
     (REFUNDING_ONLY,         StepTimedOut,         go(REFUNDING_ONLY, refund_rest)),
@@ -178,14 +182,16 @@ ROWS: list[Row] = [
     (OPEN + UNDONE + PAID,   StockReserved,        Stay("repeated, or crossed our restore")),
     ((*UNDONE, RESTOCKING, REFUNDED, REFUNDING_ONLY), StockRejected, Stay("crossed our restore")),
     (RETURNING_MONEY,        StockRestored,        Stay("restored before the late money came")),
-    ((CANCELLED, REFUNDED, REFUNDING_ONLY, ARCHIVED_UNDONE), StockRestored, Stay("repeated")),
+    ((CANCELLED, REFUNDED, REFUNDING_ONLY, *ARCHIVES[1:]), StockRestored, Stay("repeated")),
     (OPEN[1:] + UNDONE + PAID, PaymentIntentCreated, Stay("repeated, or overtaken")),
     (OPEN + UNDONE + PAID,   PaymentUpdated,       Stay("shown on the order, decides nothing")),
     (UNDER_WAY[:2] + UNDONE + PAID, PaymentFailed, Stay("overtaken, or undone already")),
-    ((RETURNING_MONEY, *PAID), PaymentSucceeded,   Stay("repeated")),
+    ((*RETURNING, *PAID),    PaymentSucceeded,     Stay("repeated")),
     (UNDONE,                 PaymentCanceled,      Stay("repeated")),
+    (PAID,                   PaymentCanceled,      Stay("overtaken by the payment")),
     (OPEN,                   PaymentRefunded,      go(RESTORING, restore_stock)),  # overtook
-    ((RESTORING, CANCELLED, RESTOCKING, REFUNDED, *ARCHIVES), PaymentRefunded, Stay("repeated")),
+    ((RESTORING, CANCELLED, RESTOCKING, REFUNDED, *ARCHIVES[:2]), PaymentRefunded,
+                                                   Stay("repeated")),
     (OPEN + UNDONE + PAID,   PaymentPartiallyRefunded, Stay("shown on the order")),
     (OPEN + UNDONE + PAID,   RefundFailed,         Stay("shown to staff; the timer asks again")),
 
@@ -194,7 +200,8 @@ ROWS: list[Row] = [
     (PROCESSING,             CustomerCancels,      Refuse("the order is being prepared")),
     (GONE,                   CANCELS,              Refuse("the order has left; refund it")),
     ((*GIVING_BACK, REFUNDED), CANCELS,            Refuse("the order is being refunded")),
-    (ARCHIVES,               (*CANCELS, *REFUNDS), Refuse("the order is archived")),
+    (ARCHIVES,               CANCELS,              Refuse("the order is archived")),
+    (ARCHIVED,               REFUNDS,              Refuse("the order is archived")),
     ((RESERVING, *OPEN),     REFUNDS,              Refuse("there is nothing to refund")),
     (UNDER_WAY[2:],          REFUNDS,              Refuse("a refund is under way")),
     ((RESERVING, *OPEN, *UNDONE, *GIVING_BACK, REFUNDED, ARCHIVED), RefundPart,

@@ -17,6 +17,7 @@ from contracts.order import (
     PaymentView,
     Problem,
     RefundOrder,
+    StatusChange,
 )
 from services.gateway.idempotency import fingerprint
 from services.gateway.placing import wait_preference
@@ -30,6 +31,7 @@ from services.gateway.rules import (
     staff_refunds,
     staff_sets_status,
 )
+from services.kit.work import utc_now
 from tests.gateway.conftest import cart
 from tests.gateway.other_side import order
 
@@ -89,8 +91,15 @@ def test_a_refund_that_cannot_be(shown: OrderUpdated, amount: int | None, reason
 
 
 @pytest.mark.parametrize("status", [S.CANCELLED, S.REFUNDED])
-def test_money_that_the_bank_sent_back_can_be_refunded_again(status: OrderStatus) -> None:
-    assert staff_refunds(standing(status, P.PAID), amount=None, restock=None, **STAFF)
+@pytest.mark.parametrize("archived", [False, True])
+def test_money_that_the_bank_sent_back_can_be_refunded_again(
+    status: OrderStatus, archived: bool
+) -> None:
+    undone = StatusChange(
+        old_status=S.CONFIRMED, new_status=status, changed_by="x", reason=None, created_at=utc_now()
+    )
+    shown = standing(S.ARCHIVED if archived else status, P.PAID, history=(undone,))
+    assert staff_refunds(shown, amount=None, restock=None, **STAFF)
 
 
 def test_a_refund_of_what_is_left() -> None:

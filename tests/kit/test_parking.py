@@ -122,9 +122,13 @@ async def test_parking_is_announced_without_the_payload(bench: Bench) -> None:
         order: Outgoing = bench.order(POISON)
         await bench.send(order)
         await eventually(lambda: parked(service), lambda rows: len(rows) == 1)
-        records = await bench.records(INVENTORY_DEAD_LETTERS.name, 1)
-    announced = [MessageParked.model_validate_json(record.value) for record in records]
-    (mine,) = [letter for letter in announced if letter.source_key == order.key]
+
+        async def announced() -> list[MessageParked]:  # others' may be there before it
+            records = await bench.records(INVENTORY_DEAD_LETTERS.name, 1)
+            letters = [MessageParked.model_validate_json(record.value) for record in records]
+            return [letter for letter in letters if letter.source_key == order.key]
+
+        (mine,) = await eventually(announced, bool)
     assert str(mine.message_id) == order.message_id
     assert mine.source_topic == bench.topic.name
     assert mine.attempts == 2

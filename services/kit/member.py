@@ -1,0 +1,66 @@
+"""A member of a consumer group, on FastStream's broker, with everything that it decides turned off.
+
+Records come raw and in batches, nothing is acknowledged for us, nothing is decoded for us.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from aiokafka import ConsumerRebalanceListener, ConsumerRecord
+from faststream import AckPolicy
+from faststream.kafka import KafkaBroker
+from faststream.kafka.annotations import KafkaMessage
+from faststream.kafka.message import FAKE_CONSUMER, KafkaAckableMessage
+from faststream.kafka.subscriber.usecase import BatchSubscriber
+
+from contracts.topics import Topic
+from services.kit.settings import ServiceSettings
+
+
+def join(
+    group: str,
+    topics: Sequence[Topic],
+    settings: ServiceSettings,
+    take: Callable[[KafkaMessage], Awaitable[None]],
+    listener: ConsumerRebalanceListener,
+) -> tuple[KafkaBroker, BatchSubscriber]:
+    """A member that joins when its broker is started; `take` gets one batch after the other."""
+    broker = KafkaBroker(
+        settings.kafka_bootstrap_servers.split(","),  # FastStream takes text for one server
+        client_id=group,
+        consumer_only=True,
+        allow_auto_create_topics=False,
+        graceful_timeout=1.0,  # the batch in hand has been waited for already
+        logger=None,
+    )
+    subscriber = broker.subscriber(
+        *(topic.name for topic in topics),
+        batch=True,
+        group_id=group,
+        group_instance_id=settings.group_instance_id,
+        ack_policy=AckPolicy.MANUAL,
+        parser=_as_it_came,
+        decoder=_undecoded,
+        listener=listener,
+        auto_offset_reset="earliest",
+        max_records=settings.batch_size,
+        # FastStream sleeps as long again after an empty poll, so keep it short.
+        batch_timeout_ms=10,
+        fetch_max_wait_ms=settings.fetch_max_wait_ms,
+        max_partition_fetch_bytes=512 * 1024,
+        session_timeout_ms=int(settings.session_timeout_seconds * 1000),
+        heartbeat_interval_ms=int(settings.session_timeout_seconds * 1000 / 4),
+        # Longer than any batch: a member that is still committing must not be thrown out.
+        rebalance_timeout_ms=60_000,
+    )
+    subscriber(take)
+    return broker, subscriber
+
+
+async def _as_it_came(records: tuple[ConsumerRecord[bytes, bytes], ...]) -> KafkaMessage:
+    return KafkaAckableMessage(body=b"", raw_message=records, message_id="", consumer=FAKE_CONSUMER)
+
+
+async def _undecoded(_message: KafkaMessage) -> Any:
+    """The kit decodes by itself, record by record: see `services.kit.messages`."""
+    return None
