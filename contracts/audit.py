@@ -71,4 +71,7 @@ class PaymentAudited(Message, type="audit.payment-changed.v1", topic=AUDIT_PAYME
     changed_by: str
     """`stripe:evt_...` for a webhook, `stripe:call` for an answer, or the asking service."""
     reason: str | None
+    """Of a dispute: which one, why, and how it stands."""
+    disputed: bool = False
+    """A dispute is open: for people to answer, by Stripe's dashboard."""
     at: datetime

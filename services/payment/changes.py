@@ -137,6 +137,7 @@ class Changes:
             amount_refunded=payment.amount_refunded,
             changed_by=cause.changed_by,
             reason=reason,
+            disputed=payment.disputed,
             at=self._work.now,
         )
         with trace.use(cause.traceparent):

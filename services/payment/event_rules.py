@@ -1,7 +1,6 @@
 """What each Stripe event means for its payment. Pure, like `rules`.
 
-Types that are not here are stored as ignored, `charge.dispute.created` among them, and so is
-everything that Stripe may invent later.
+Types that are not here are stored as ignored, and so is everything that Stripe may invent later.
 """
 
 from collections.abc import Callable
@@ -83,6 +82,22 @@ def _refund_moved(payment: Payment, event: StripeEventReceived, _terms: Terms) -
     return refund_rules.moved(payment, made, _uuid(refund.metadata.refund_id))
 
 
+def _dispute_moved(payment: Payment, event: StripeEventReceived, _terms: Terms) -> Verdict:
+    """A flag for people and nothing else: the bank decides, and what it takes is no refund."""
+    dispute = event.object
+    if dispute.status is None:
+        return Verdict(Result.PARKED, reason="the dispute does not say how it stands")
+    known = payment.disputes.get(dispute.id)
+    overtaken = known is not None and event.event_type == "charge.dispute.created"
+    reopens = known in _DISPUTE_ENDS and dispute.status not in _DISPUTE_ENDS
+    if overtaken or reopens or known == dispute.status:
+        return Verdict(Result.STALE, reason=f"the dispute is {known}")
+    payment.disputes = payment.disputes | {dispute.id: dispute.status}
+    payment.disputed = not _DISPUTE_ENDS.issuperset(payment.disputes.values())
+    why = f" ({dispute.reason})" if dispute.reason else ""
+    return Verdict(Result.APPLIED, reason=f"dispute {dispute.id}{why} is {dispute.status}")
+
+
 def _intent(event: StripeEventReceived, status: str) -> Intent:
     seen: StripeObject = event.object
     error = seen.last_payment_error
@@ -105,6 +120,8 @@ def _uuid(text: str | None) -> UUID | None:
         return None
 
 
+_DISPUTE_ENDS: Final = frozenset({"won", "lost", "warning_closed", "prevented"})
+
 _RULES: Final[dict[str, Callable[[Payment, StripeEventReceived, Terms], Verdict]]] = {
     "payment_intent.created": _intent_created,
     "payment_intent.succeeded": _intent_moved,
@@ -116,4 +133,10 @@ _RULES: Final[dict[str, Callable[[Payment, StripeEventReceived, Terms], Verdict]
     "refund.failed": _refund_moved,
     "refund.updated": _refund_moved,
     "charge.refund.updated": _refund_moved,
+    "charge.dispute.created": _dispute_moved,
+    "charge.dispute.updated": _dispute_moved,
+    "charge.dispute.closed": _dispute_moved,
 }
+
+TYPES: Final = tuple(_RULES)
+"""What can change a payment; Stripe lists events of at most 20 types at once."""

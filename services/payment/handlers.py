@@ -5,6 +5,7 @@ call's outcome is recorded (`charging`).
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -16,6 +17,7 @@ from services.kit.work import Handler, Work
 from services.payment import call_queue, event_rules, refund_rules, replies, rules, store
 from services.payment.changes import Cause, Changes
 from services.payment.model import Payment, Result, Status, Terms, Verdict
+from services.payment.reconciling import FOUND, SOURCE
 
 
 class PaymentHandlers:
@@ -100,10 +102,12 @@ class PaymentHandlers:
                     payment.order_id if payment else order_id,
                     verdict.outcome,
                     verdict.reason,
+                    found=incoming.envelope.source == SOURCE,
                 )
             )
         if decided:
             await store.save_events(work.db, decided, work.now)
+            work.after_commit(partial(FOUND.inc, sum(item.found for item in decided)))
         await self._save(work, changes)
 
     def _apply_event(

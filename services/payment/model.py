@@ -94,6 +94,8 @@ class Payment:
     failure_message: str | None = None
     failure_code: str | None = None
     problem: str | None = None
+    disputed: bool = False
+    disputes: dict[str, str] = field(default_factory=dict)
     refunds: dict[UUID, Refund] = field(default_factory=dict, metadata={"column": False})
 
     @classmethod
@@ -139,6 +141,7 @@ class Payment:
             self.cancel_requested,
             self.failure_message,
             self.problem,
+            self.disputes,
             *(refund.status for refund in self.refunds.values()),
         )
 
@@ -194,6 +197,7 @@ class Result(StrEnum):
     IGNORED = "ignored"
     FOREIGN = "foreign"
     PARKED = "parked"
+    SENT = "sent"
 
 
 @dataclass(slots=True)

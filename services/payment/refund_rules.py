@@ -91,13 +91,12 @@ def refused(payment: Payment, refund_id: UUID, message: str, code: str | None) -
     asked for."""
     known = payment.refunds[refund_id]
     payment.check_requested = True
+    # Not made, whatever the reason: asked again, it is made, if there is something to give back by
+    # then. A bank may send back what was refunded before.
+    payment.refunds[refund_id] = replace(known, status=RefundStatus.FAILED, failure_message=message)
     if code == "charge_already_refunded":
         # Everything is back, which is what was wanted; the sum says so to the order.
-        payment.refunds[refund_id] = replace(
-            known, status=RefundStatus.SUCCEEDED, failure_message=message
-        )
         return Verdict(Result.CHECKING, reason=message)
-    payment.refunds[refund_id] = replace(known, status=RefundStatus.FAILED, failure_message=message)
     return Verdict(Result.APPLIED, [replies.refund_failed(payment, refund_id, message)], message)
 
 
@@ -116,6 +115,11 @@ def observe(payment: Payment, total: int) -> Verdict:
 
 def recount(payment: Payment, total: int) -> list[Message]:
     """A charge's sum as Stripe gives it when asked: the truth, also when it fell."""
+    if total < payment.amount_refunded and not payment.refund_failed:
+        # No refund is known to have failed: the answer may have been overtaken. Asked once more, it
+        # is believed.
+        payment.refund_failed = payment.check_requested = True
+        return []
     before, payment.amount_refunded = payment.amount_refunded, total
     messages = replies.refunded_so_far(payment) if total > before else []
     failing = [known for known in payment.refunds.values() if known.status is RefundStatus.FAILING]

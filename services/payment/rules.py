@@ -20,6 +20,7 @@ from services.payment.model import (
     CallKind,
     NewCall,
     Payment,
+    RefundStatus,
     Result,
     Status,
     Terms,
@@ -48,6 +49,18 @@ def cancel(payment: Payment, *, never_started: bool) -> Verdict:
         payment.calling = False
         return said(*replies.standing(payment))
     payment.cancel_requested = True
+    return said()
+
+
+def check(payment: Payment) -> Verdict:
+    """Nothing was heard of the payment for long: Stripe is to be asked, unless it has ended or a
+    call is under way, whose answer tells as much."""
+    unsettled = (RefundStatus.PENDING, RefundStatus.FAILING)
+    waits = not payment.ended or any(
+        refund.status in unsettled for refund in payment.refunds.values()
+    )
+    if waits and not payment.calling:
+        payment.check_requested = True
     return said()
 
 

@@ -46,6 +46,19 @@ class PaymentSettings(ServiceSettings):
         "for its effect before it is repeated",
     )
 
+    reconcile_seconds: float = Field(
+        default=60,
+        gt=0,
+        description="how often Stripe's own list of events is compared with what has come, and "
+        "how long an event is left to its webhook",
+    )
+    open_too_long_seconds: float = Field(
+        default=600,
+        gt=0,
+        description="the age at which Stripe is asked about a payment that has not ended; asked "
+        "again each time its age has doubled",
+    )
+
     @model_validator(mode="after")
     def _key_fits_address(self) -> Self:
         key = self.stripe_secret_key.get_secret_value()

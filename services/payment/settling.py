@@ -38,6 +38,8 @@ def settle(payment: Payment, intent: Intent, terms: Terms, *, asked: bool) -> Ve
         payment.status = Status.CANCELED
         payment.cancel_requested = False
         return said(*replies.standing(payment))
+    if asked and _declined_unheard(payment, intent):
+        return fail(payment, intent, terms)
     return _move(payment, intent)
 
 
@@ -97,6 +99,12 @@ def _mismatch(payment: Payment, intent: Intent, terms: Terms) -> str | None:
         f"{intent.id} succeeded with (amount received, currency, live mode) {seen}, "
         f"but the payment asks for {asked_for}"
     )
+
+
+def _declined_unheard(payment: Payment, intent: Intent) -> bool:
+    """An attempt to pay was declined, and the event that says so has not come."""
+    declined = intent.status == "requires_payment_method" and intent.error_message is not None
+    return declined and payment.failure_message is None
 
 
 def _move(payment: Payment, intent: Intent) -> Verdict:

@@ -7,14 +7,14 @@ handlers in one batch lock one after the other; the rare deadlock is the kit's t
 """
 
 from collections.abc import Collection, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
 
 from contracts.stripe import StripeEventReceived
-from services.kit.db import Connection
+from services.kit.db import Connection, Pool
 from services.payment.model import (
     PAYMENT_COLUMNS,
     REFUND_COLUMNS,
@@ -63,7 +63,16 @@ async def lock_payments(
         list(order_ids),
         list(intent_ids),
     )
-    return [Payment(**{**row, "status": Status(row["status"])}) for row in rows]
+    return [
+        Payment(
+            **{
+                **row,
+                "status": Status(row["status"]),
+                "disputes": orjson.loads(row["disputes"]),
+            }
+        )
+        for row in rows
+    ]
 
 
 async def update_payments(db: Connection, payments: Iterable[Payment]) -> None:
@@ -85,6 +94,8 @@ async def update_payments(db: Connection, payments: Iterable[Payment]) -> None:
                failure_message = changed.failure_message,
                failure_code = changed.failure_code,
                problem = changed.problem,
+               disputed = changed.disputed,
+               disputes = changed.disputes,
                version = changed.version,
                updated_at = changed.updated_at
           FROM json_populate_recordset(NULL::payments, $1::json) AS changed
@@ -92,6 +103,52 @@ async def update_payments(db: Connection, payments: Iterable[Payment]) -> None:
         """,
         _json(payment.row() for payment in payments),
     )
+
+
+class DueCheck(NamedTuple):
+    order_id: UUID
+    fell_due: datetime
+
+
+async def due_checks(
+    db: Connection, since: datetime, until: datetime, first_age: timedelta, limit: int
+) -> list[DueCheck]:
+    """Payments and refunds that wait for news and came of age between the two times: of
+    `first_age`, or of twice, four times, ... as much (up to 32,768 times). The longest due first,
+    all of the last moment included, so that the next look begins after it."""
+    rows = await db.fetch(
+        """
+        WITH ages AS (
+            SELECT $3::interval * 2 ^ doubled AS age FROM generate_series(0, 15) AS doubled
+        )
+        SELECT order_id, created_at + age AS fell_due
+          FROM ages,
+       LATERAL (SELECT order_id, created_at
+                  FROM payments
+                 WHERE created_at > $1::timestamptz - age AND created_at <= $2::timestamptz - age
+                   AND status IN ('creating', 'open', 'failed') AND NOT calling
+                 ORDER BY created_at
+                 FETCH FIRST $4 ROWS WITH TIES) AS open
+         UNION ALL
+        SELECT order_id, created_at + age
+          FROM ages
+          JOIN refunds ON created_at > $1::timestamptz - age
+                      AND created_at <= $2::timestamptz - age
+         WHERE status IN ('pending', 'failing')
+         ORDER BY fell_due
+         FETCH FIRST $4 ROWS WITH TIES
+        """,
+        since,
+        until,
+        first_age,
+        limit,
+    )
+    return [DueCheck(*row) for row in rows]
+
+
+async def count_disputed(db: Connection) -> int:
+    count: int = await db.fetchval("SELECT count(*) FROM payments WHERE disputed")
+    return count
 
 
 # -- refunds -----------------------------------------------------------------------------------
@@ -131,8 +188,20 @@ async def save_refunds(db: Connection, refunds: Iterable[Refund]) -> None:
 async def decided_events(db: Connection, event_ids: Collection[str]) -> set[str]:
     """Which events were decided before. Parked ones were not: their replay is to be tried."""
     rows = await db.fetch(
-        "SELECT event_id FROM stripe_events WHERE event_id = ANY($1) AND outcome <> 'parked'",
+        """
+        SELECT event_id
+          FROM stripe_events
+         WHERE event_id = ANY($1) AND outcome NOT IN ('parked', 'sent')
+        """,
         list(event_ids),
+    )
+    return {row["event_id"] for row in rows}
+
+
+async def known_events(pool: Pool, event_ids: Collection[str]) -> set[str]:
+    """Which events have come or are on their way; one that is parked has its person."""
+    rows = await pool.fetch(
+        "SELECT event_id FROM stripe_events WHERE event_id = ANY($1)", list(event_ids)
     )
     return {row["event_id"] for row in rows}
 
@@ -142,22 +211,29 @@ class DecidedEvent(NamedTuple):
     order_id: UUID | None
     outcome: Result
     reason: str | None
+    found: bool
+    """Whether it was found in Stripe's list."""
 
 
-async def save_events(db: Connection, decided: Sequence[DecidedEvent], now: datetime) -> None:
-    """Store what became of each event; a replay replaces `parked`."""
+async def save_events(
+    db: "Connection | Pool", decided: Sequence[DecidedEvent], now: datetime
+) -> None:
+    """Store what became of each event. What was decided replaces `parked` and `sent`, and is not
+    replaced by `sent`."""
     await db.execute(
         """
         INSERT INTO stripe_events (event_id, event_type, created, object_id, order_id,
-                                   payment_intent_id, outcome, reason, received_at)
+                                   payment_intent_id, outcome, reason, found, received_at)
         SELECT event_id, event_type, to_timestamp(created), object_id, order_id,
-               payment_intent_id, outcome, reason, $9
+               payment_intent_id, outcome, reason, found, $10
           FROM unnest($1::text[], $2::text[], $3::bigint[], $4::text[], $5::uuid[], $6::text[],
-                      $7::text[], $8::text[])
+                      $7::text[], $8::text[], $9::bool[])
             AS seen (event_id, event_type, created, object_id, order_id, payment_intent_id,
-                     outcome, reason)
+                     outcome, reason, found)
         ON CONFLICT (event_id) DO UPDATE
-           SET outcome = excluded.outcome, reason = excluded.reason, order_id = excluded.order_id
+           SET outcome = excluded.outcome, reason = excluded.reason, order_id = excluded.order_id,
+               found = excluded.found
+         WHERE excluded.outcome <> 'sent'
         """,
         [item.event.event_id for item in decided],
         [item.event.event_type for item in decided],
@@ -167,6 +243,7 @@ async def save_events(db: Connection, decided: Sequence[DecidedEvent], now: date
         [item.event.object.intent_id for item in decided],
         [item.outcome for item in decided],
         [item.reason for item in decided],
+        [item.found for item in decided],
         now,
     )
 

@@ -4,9 +4,9 @@ Each method is one question or one effect. Nothing is repeated here: whoever ask
 the same idempotency key, so that a crash and a lost answer are the same case.
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any, Final, NoReturn, TypeVar
 from uuid import UUID
@@ -14,7 +14,7 @@ from uuid import UUID
 import aiohttp
 import stripe
 from aiolimiter import AsyncLimiter
-from stripe.params import PaymentIntentListParams
+from stripe.params import EventListParams, PaymentIntentListParams
 
 from services.payment.provider import (
     Intent,
@@ -27,13 +27,21 @@ from services.payment.settings import PaymentSettings
 
 API_VERSION: Final = "2026-10-28.endive"
 _PAGE = 100  # Stripe's limit
+_SEARCHABLE_AFTER = timedelta(minutes=10)  # normally within one, says docs.stripe.com/search
 
 T = TypeVar("T")
 
 
+def limit_calls(settings: PaymentSettings) -> AsyncLimiter:
+    """The limit of this process, for all clients that share it."""
+    return AsyncLimiter(settings.stripe_calls_per_second, 1)
+
+
 @asynccontextmanager
-async def connect(settings: PaymentSettings) -> AsyncIterator["StripeApi"]:
-    """Open a client that belongs to the running event loop."""
+async def connect(
+    settings: PaymentSettings, limiter: AsyncLimiter | None = None
+) -> AsyncIterator["StripeApi"]:
+    """Open a client that belongs to the running event loop; without `limiter` it has its own."""
     http = stripe.AIOHTTPClient(
         # The SDK's own default is 80 s, longer than a call's lease.
         timeout=aiohttp.ClientTimeout(total=settings.stripe_timeout_seconds)
@@ -46,7 +54,7 @@ async def connect(settings: PaymentSettings) -> AsyncIterator["StripeApi"]:
         base_addresses={"api": settings.stripe_api_base} if settings.stripe_api_base else {},
     )
     try:
-        yield StripeApi(client, AsyncLimiter(settings.stripe_calls_per_second, 1))
+        yield StripeApi(client, limiter or limit_calls(settings))
     finally:
         await http.close_async()  # type: ignore[no-untyped-call]
 
@@ -87,11 +95,21 @@ class StripeApi:
         return _intent(found.to_dict())
 
     async def find_intent(self, order_id: UUID, since: datetime) -> Intent | None:
-        # Listed, not searched: Stripe's search is up to a minute behind, and not finding an
-        # intent that exists would make a second one.
+        # Stripe's search knows what is older than a minute, and lists are for what is younger: not
+        # finding an intent that exists would make a second one, and a list of a day has no end.
+        searched = datetime.now(UTC) - _SEARCHABLE_AFTER
+        if since < searched:
+            query = f"metadata['order_id']:'{order_id}'"
+            result = await self._ask(
+                lambda: self._client.v1.payment_intents.search_async(
+                    {"query": query, "limit": 1, "expand": ["data.latest_charge"]}
+                )
+            )
+            if result.data:
+                return _intent(result.data[0].to_dict())
         last: str | None = None
         while True:
-            page = await self._ask(partial(self._intents_since, since, last))
+            page = await self._ask(partial(self._intents_since, max(since, searched), last))
             for seen in page.data:
                 intent = seen.to_dict()
                 if (intent.get("metadata") or {}).get("order_id") == str(order_id):
@@ -141,6 +159,24 @@ class StripeApi:
             if ours and refund["status"] not in ("failed", "canceled"):
                 return _refund(refund)
         return None
+
+    async def events(
+        self, types: Sequence[str], since: datetime, until: datetime
+    ) -> AsyncIterator[list[dict[str, Any]]]:
+        """Events created from `since` to just before `until`, in pages, newest first. As they are:
+        they hold personal data, so keep what `StripeEventReceived` keeps."""
+        asked: EventListParams = {
+            "types": list(types),
+            "limit": _PAGE,
+            "created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())},
+        }
+        while True:
+            page = await self._ask(lambda: self._client.v1.events.list_async(asked))
+            if page.data:
+                yield [seen.to_dict() for seen in page.data]
+            if not page.has_more:
+                return
+            asked["starting_after"] = page.data[-1].id
 
     async def _ask(self, request: Callable[[], Awaitable[T]]) -> T:
         await self._limiter.acquire()

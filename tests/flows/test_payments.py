@@ -160,7 +160,7 @@ async def test_money_that_arrives_after_the_order_was_cancelled_goes_back_by_its
     assert await movements(stack, order) == [("reserved", -2), ("restored", 2)]
 
 
-async def test_a_dispute_is_kept_and_leaves_the_order_as_it_is(
+async def test_a_dispute_is_flagged_and_leaves_the_order_as_it_is(
     stack: LocalStack, anna: Person, stripe: Dashboard, product: str
 ) -> None:
     order = await paid(anna, product)
@@ -171,13 +171,13 @@ async def test_a_dispute_is_kept_and_leaves_the_order_as_it_is(
             stack,
             "payment",
             """
-            SELECT outcome FROM stripe_events
+            SELECT outcome, disputed FROM stripe_events JOIN payments USING (order_id)
              WHERE event_type = 'charge.dispute.created' AND object_id = $1
             """,
             dispute["id"],
         ),
         bool,
     )
-    assert kept["outcome"] == "ignored"
+    assert tuple(kept) == ("applied", True)
     assert await anna.order(order["order_id"]) == order
     assert await stripe.kept(order) == PRICE

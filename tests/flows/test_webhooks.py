@@ -1,6 +1,10 @@
-"""Webhooks as they really come: late, twice, in any order, of other types, about other orders."""
+"""Webhooks as they really come: late, twice, in any order, of other types, about other orders, or
+not at all."""
+
+from collections.abc import Iterator
 
 import asyncpg
+import pytest
 
 from contracts.message import new_message_id
 from deploy.local.shop import Json
@@ -16,6 +20,7 @@ from tests.flows.conftest import (
     stock,
 )
 from tests.flows.people import Dashboard, Person, stripe_event
+from tests.flows.test_other_settings import restarted
 from tests.invariants import rows
 from tests.kit.conftest import eventually
 
@@ -145,3 +150,32 @@ async def test_a_nul_where_the_order_id_should_be_stops_nobody(
     news = stripe_event("payment_intent.succeeded", metadata={"order_id": "\x00"})
     assert (await stripe.send(news)).status_code in (200, 400)
     await paid(anna, product)
+
+
+@pytest.fixture(scope="class")
+def hasty_reconciliation(stack: LocalStack) -> Iterator[None]:
+    yield from restarted(stack, "payment", RECONCILE_SECONDS="1")
+
+
+@pytest.mark.usefixtures("hasty_reconciliation")
+class TestWebhooksThatNeverCame:
+    async def test_a_webhook_that_never_came_is_found_in_stripes_list(
+        self, stack: LocalStack, anna: Person, stripe: Dashboard, product: str
+    ) -> None:
+        order = await ordered(anna, product)
+        await stripe.fault("webhook_dropped")
+        assert await anna.pay(order, "pm_card_visa")
+        await becomes(anna, order, status="confirmed", payment_status="paid")
+        assert await stripe.kept(order) == PRICE
+        await at_rest(stack, order)
+        assert await movements(stack, order) == [("reserved", -1)]
+
+    async def test_a_refund_at_stripe_that_nobody_told_of_is_found(
+        self, stack: LocalStack, anna: Person, stripe: Dashboard, product: str
+    ) -> None:
+        order = await paid(anna, product, 2)
+        await stripe.fault("webhook_dropped")
+        await stripe.api("POST", "refunds", payment_intent=order["payment"]["payment_intent_id"])
+        await becomes(anna, order, status="refunded", payment_status="refunded")
+        await at_rest(stack, order)
+        assert await movements(stack, order) == [("reserved", -2), ("restored", 2)]

@@ -99,12 +99,30 @@ def charge_refunded(intent_id: str, total: int) -> StripeEventReceived:
     )
 
 
+def dispute_event(
+    what: str, status: str | None, intent_id: str, dispute_id: str = "du_1"
+) -> StripeEventReceived:
+    """A dispute carries no metadata either."""
+    return event(
+        f"charge.dispute.{what}",
+        {
+            "id": dispute_id,
+            "object": "dispute",
+            "amount": AMOUNT,
+            "charge": f"ch_{intent_id}",
+            "payment_intent": intent_id,
+            "reason": "fraudulent",
+            "status": status,
+        },
+    )
+
+
 def incoming(message: Message, source: str = "order") -> Incoming[Any]:
     envelope = Envelope(
         id=new_message_id(),
         type=message.wire_type,
         source=source,
-        time=datetime.now(UTC),
+        time=datetime.now(UTC).isoformat(),
         subject=message.key,
         correlation_id=message.key,
     )
@@ -140,9 +158,9 @@ class Bench:
         self.on_wake: Callable[[], None] = lambda: None
         self.audit: list[PaymentAudited] = []
         self.parked: list[str] = []
-        self.handlers = handlers(self.terms, self._wake)
+        self.handlers = handlers(self.terms, self.wake)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
         self.woken += 1
         self.on_wake()
 
@@ -160,10 +178,11 @@ class Bench:
         self.parked += [entry.reason for entry in work.to_park]
         return [message for message in messages if not isinstance(message, PaymentAudited)]
 
-    async def hear(self, *messages: Message) -> list[Message]:
+    async def hear(self, *messages: Message, source: str = "order") -> list[Message]:
         """Handle messages of one type as one batch; what the service says to them."""
+        batch = [incoming(item, source) for item in messages]
         async with self.transaction() as work:
-            await self.handlers[type(messages[0])](work, [incoming(item) for item in messages])
+            await self.handlers[type(messages[0])](work, batch)
         return self._said(work)
 
     async def claim(self, limit: int = 100, lease: timedelta = LEASE) -> list[Call]:

@@ -35,6 +35,12 @@ async def bench(pool: Pool) -> Bench:
     """The service's handlers and workers on an empty queue."""
     async with pool.acquire() as db:
         await db.execute("TRUNCATE payments, refunds, stripe_calls, stripe_events")
+        await db.execute(
+            """
+            UPDATE reconciliation
+               SET reached = now(), turn_at = '-infinity', lease_token = NULL
+            """
+        )
     return Bench(pool)
 
 

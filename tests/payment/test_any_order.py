@@ -34,7 +34,7 @@ from services.payment.model import (
     Verdict,
 )
 from services.payment.provider import Intent, MadeRefund, StripeRefused, StripeUnexpectedState
-from tests.payment.bench import AMOUNT, event, refund
+from tests.payment.bench import AMOUNT, dispute_event, event, refund
 
 TERMS = Terms()
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
@@ -49,6 +49,7 @@ class Stripe:
         self.refunds: dict[str, tuple[int, str, str | None]] = {}
         self.events: list[StripeEventReceived] = []
         self.answers: dict[str, Any] = {}
+        self.disputes: dict[str, str] = {}
 
     @property
     def refunded(self) -> int:
@@ -87,6 +88,10 @@ class Stripe:
                 },
             )
         )
+
+    def dispute(self, id_: str, what: str, status: str) -> None:
+        self.disputes[id_] = status
+        self.events.append(dispute_event(what, status, "pi_1", id_))
 
     def emit_charge_refunded(self) -> None:
         self.events.append(
@@ -216,6 +221,28 @@ class AnyOrder(RuleBasedStateMachine):
         self.stripe.fail_refund(data.draw(st.sampled_from(standing)))
         self._note(Verdict(Result.APPLIED))
 
+    @precondition(lambda self: self.stripe.received and len(self.stripe.disputes) < 2)
+    @rule()
+    def the_bank_disputes(self) -> None:
+        number = len(self.stripe.disputes)
+        self.stripe.dispute(f"du_{number}", "created", "needs_response")
+        self._note(Verdict(Result.APPLIED))
+
+    @precondition(lambda self: self.open_disputes())
+    @rule(status=st.sampled_from(["under_review", "won", "lost"]))
+    def a_dispute_goes_on(self, status: str) -> None:
+        id_ = next(id_ for id_, now in self.stripe.disputes.items() if now not in ("won", "lost"))
+        what = "updated" if status == "under_review" else "closed"
+        self.stripe.dispute(id_, what, status)
+        self._note(Verdict(Result.APPLIED))
+
+    def open_disputes(self) -> set[str]:
+        return set(self.stripe.disputes.values()) - {"won", "lost"}
+
+    @rule()
+    def nothing_was_heard_for_long(self) -> None:
+        self._note(rules.check(self.payment))
+
     @rule()
     def order_cancels(self) -> None:
         never = self.payment.status is Status.CREATING and bool(self.queue) and self.tries == 0
@@ -311,6 +338,8 @@ class AnyOrder(RuleBasedStateMachine):
         assert payment.amount_received == stripe.received
         assert payment.amount_refunded == stripe.refunded
         assert not payment.problem
+        assert payment.disputed == bool(self.open_disputes())
+        assert payment.disputes == stripe.disputes
         kinds = [type(message) for message in self.said]
         assert PaymentCanceled not in kinds or stripe.status in ("canceled", None) or self.late
         assert (PaymentSucceeded in kinds) == bool(stripe.received)

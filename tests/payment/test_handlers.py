@@ -6,6 +6,7 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from contracts.message import Message
 from contracts.payment import (
@@ -20,14 +21,17 @@ from contracts.payment import (
 from services.kit.work import Work
 from services.payment.charging import Finished
 from services.payment.instant import InstantProvider
+from services.payment.measuring import measure
 from services.payment.model import Terms
 from services.payment.provider import Intent, MadeRefund
+from services.payment.reconciling import SOURCE
 from tests.payment.bench import (
     AMOUNT,
     Bench,
     Unpaid,
     cancel,
     charge_refunded,
+    dispute_event,
     event,
     incoming,
     intent_event,
@@ -149,7 +153,8 @@ async def test_each_webhook_is_stored_with_what_became_of_it(bench: Bench) -> No
     stories = [
         (intent_event("succeeded", intent, order_id), "applied"),
         (intent_event("processing", intent, order_id), "stale"),
-        (event("charge.dispute.created", {"id": "dp_1", "object": "dispute"}), "ignored"),
+        (dispute_event("created", "needs_response", intent), "applied"),
+        (dispute_event("created", "needs_response", "pi_of_somebody"), "foreign"),
         (event("invoice.paid", {"id": "in_1", "object": "invoice"}), "ignored"),
         (intent_event("succeeded", "pi_of_somebody", None), "foreign"),
         (intent_event("succeeded", "pi_of_nobody", uuid4()), "parked"),
@@ -158,6 +163,45 @@ async def test_each_webhook_is_stored_with_what_became_of_it(bench: Bench) -> No
     await bench.hear(*[news for news, _ in stories])
     assert [await bench.outcome(news) for news, _ in stories] == [name for _, name in stories]
     assert len(bench.parked) == 2
+
+
+async def test_a_dispute_is_flagged_audited_and_counted_until_it_is_over(bench: Bench) -> None:
+    order_id, intent = await paid(bench)
+    paid_row = dict(await bench.payment(order_id))
+    assert await bench.hear(dispute_event("created", "needs_response", intent)) == []
+    row = dict(await bench.payment(order_id))
+    changed = {name for name in row if row[name] != paid_row[name]}
+    assert changed == {"disputed", "disputes", "version", "updated_at"}
+    assert await disputes_open(bench) == 1
+    assert await bench.hear(dispute_event("closed", "won", intent)) == []
+    assert await disputes_open(bench) == 0
+    flagged, cleared = bench.audit[-2:]
+    assert (flagged.action, flagged.disputed) == ("charge.dispute.created", True)
+    assert flagged.reason == "dispute du_1 (fraudulent) is needs_response"
+    assert (cleared.action, cleared.disputed) == ("charge.dispute.closed", False)
+    assert cleared.old_status == cleared.new_status == "succeeded"
+    assert cleared.version == row["version"] + 1
+
+
+async def disputes_open(bench: Bench) -> float | None:
+    async with bench.transaction() as work:
+        await measure(work)
+    return REGISTRY.get_sample_value("orderflow_disputes_open")
+
+
+async def test_a_webhook_that_reconciliation_found_is_told_from_one_that_came(
+    bench: Bench,
+) -> None:
+    order_id, intent = await opened(bench)
+    before = REGISTRY.get_sample_value("orderflow_webhooks_missed_total") or 0
+    came = intent_event("processing", intent, order_id)
+    await bench.hear(came, source="gateway")
+    missed = intent_event("succeeded", intent, order_id)
+    (said,) = await bench.hear(came, missed, source=SOURCE)
+    assert isinstance(said, PaymentSucceeded)
+    assert REGISTRY.get_sample_value("orderflow_webhooks_missed_total") == before + 1
+    found = await bench.fetch("SELECT event_id FROM stripe_events WHERE found")
+    assert [row["event_id"] for row in found] == [missed.event_id]
 
 
 async def test_an_event_is_decided_once_but_a_parked_one_again(bench: Bench) -> None:

@@ -36,7 +36,14 @@ from services.payment.provider import (
     StripeRetry,
     StripeUnexpectedState,
 )
-from tests.payment.bench import AMOUNT, charge_refunded, event, intent_event, refund
+from tests.payment.bench import (
+    AMOUNT,
+    charge_refunded,
+    dispute_event,
+    event,
+    intent_event,
+    refund,
+)
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 ORDER = uuid4()
@@ -322,9 +329,9 @@ def test_an_event_of_the_other_mode_goes_to_people(type_: str) -> None:
 
 def test_unknown_types_are_ignored_and_strangers_are_foreign() -> None:
     payment = opened()
-    dispute = event("charge.dispute.created", {"id": "dp_1", "object": "dispute"})
-    assert event_rules.decide(payment, dispute, TERMS).outcome is Result.IGNORED
-    assert event_rules.decide(None, dispute, TERMS).outcome is Result.IGNORED
+    invoice = event("invoice.paid", {"id": "in_1", "object": "invoice"})
+    assert event_rules.decide(payment, invoice, TERMS).outcome is Result.IGNORED
+    assert event_rules.decide(None, invoice, TERMS).outcome is Result.IGNORED
     stranger = intent_event("succeeded", "pi_9", None)
     assert event_rules.decide(None, stranger, TERMS).outcome is Result.FOREIGN
     lost = event_rules.decide(None, intent_event("succeeded", "pi_9", ORDER), TERMS)
@@ -339,6 +346,108 @@ def test_an_unknown_intent_is_a_problem_and_not_a_cancellation() -> None:
     verdict = rules.answered(payment, call(CallKind.CANCEL_INTENT), refusal, TERMS)
     assert kinds(verdict) == [PaymentUpdated]
     assert payment.problem
+
+
+# -- disputes ----------------------------------------------------------------------------------
+
+
+def dispute(payment: Payment, what: str, status: str | None, id_: str = "du_1") -> Verdict:
+    return event_rules.decide(payment, dispute_event(what, status, "pi_1", id_), TERMS)
+
+
+def test_a_dispute_is_a_flag_and_nothing_else() -> None:
+    payment = opened()
+    hear(payment, "succeeded")
+    before = replace(payment)
+    verdict = dispute(payment, "created", "needs_response")
+    assert verdict == Verdict(Result.APPLIED, reason="dispute du_1 (fraudulent) is needs_response")
+    assert payment.disputed
+    assert replace(payment, disputed=False, disputes={}) == before
+    assert payment.audited() != before.audited()
+    assert rules.next_call(payment) is None
+
+
+@pytest.mark.parametrize("end", ["won", "lost", "warning_closed", "prevented"])
+def test_a_dispute_that_is_over_is_no_flag_and_does_not_come_back(end: str) -> None:
+    payment = opened()
+    dispute(payment, "created", "needs_response")
+    dispute(payment, "updated", "under_review")
+    assert payment.disputed
+    assert dispute(payment, "closed", end).outcome is Result.APPLIED
+    assert not payment.disputed
+    for late in (("created", "needs_response"), ("updated", "under_review"), ("closed", end)):
+        assert dispute(payment, *late).outcome is Result.STALE
+    assert not payment.disputed
+
+
+def test_a_dispute_is_open_while_any_is() -> None:
+    payment = opened()
+    dispute(payment, "created", "needs_response")
+    dispute(payment, "created", "warning_needs_response", "du_2")
+    dispute(payment, "closed", "lost")
+    assert payment.disputed
+    dispute(payment, "closed", "warning_closed", "du_2")
+    assert not payment.disputed
+
+
+def test_the_news_of_a_dispute_that_comes_last_may_be_old() -> None:
+    payment = opened()
+    dispute(payment, "updated", "under_review")
+    assert dispute(payment, "created", "needs_response").outcome is Result.STALE
+    assert payment.disputes == {"du_1": "under_review"}
+
+
+def test_a_status_that_stripe_may_invent_is_open_and_none_is_for_people() -> None:
+    payment = opened()
+    assert dispute(payment, "updated", "in_arbitration").outcome is Result.APPLIED
+    assert payment.disputed
+    assert dispute(payment, "closed", None).outcome is Result.PARKED
+
+
+def test_stripe_lists_events_of_at_most_20_types() -> None:
+    assert len(event_rules.TYPES) <= 20
+
+
+# -- open too long -----------------------------------------------------------------------------
+
+
+def test_a_check_asks_stripe_once_and_never_beside_another_call() -> None:
+    payment = opened()
+    rules.check(payment)
+    asked = rules.next_call(payment)
+    assert asked is not None
+    assert asked.kind is CallKind.RETRIEVE_INTENT
+    rules.check(payment)
+    assert not payment.check_requested, "its answer is still to come"
+
+
+@pytest.mark.parametrize("end", ["succeeded", "canceled"])
+def test_what_has_ended_needs_no_check(end: str) -> None:
+    payment = opened()
+    hear(payment, end)
+    rules.check(payment)
+    assert rules.next_call(payment) is None
+
+
+@pytest.mark.parametrize("policy", ["cancel", "retry"])
+def test_a_decline_that_nobody_told_of_is_found_by_a_check_and_told_once(
+    policy: FailurePolicy,
+) -> None:
+    payment = opened()
+    declined = replace(intent(), error_message="Your card has insufficient funds.")
+    asked = call(CallKind.RETRIEVE_INTENT)
+    told = rules.answered(payment, asked, declined, Terms(policy))
+    assert kinds(told) == [PaymentFailed if policy == "cancel" else PaymentUpdated]
+    assert payment.failure_message == "Your card has insufficient funds."
+    assert rules.answered(payment, asked, declined, Terms(policy)).messages == []
+
+
+def test_a_check_of_a_payment_that_is_still_open_changes_nothing() -> None:
+    payment = opened()
+    before = payment.audited()
+    verdict = rules.answered(payment, call(CallKind.RETRIEVE_INTENT), intent(), TERMS)
+    assert verdict.messages == []
+    assert payment.audited() == before
 
 
 # -- repeating calls ---------------------------------------------------------------------------
