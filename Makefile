@@ -13,7 +13,8 @@ RUN := .venv/bin/python -m
 LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
-.PHONY: help up down clean demo test lint types format token logs status schemas docs bench lock
+.PHONY: help up down clean demo test lint types format token logs status schemas docs verify \
+	faults soak bench lock
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -60,6 +61,16 @@ schemas: $(ENVIRONMENT)  ## write the JSON schemas of all messages
 
 docs: $(ENVIRONMENT)  ## write the generated parts of the documentation
 	$(RUN) docs.generate
+
+verify: $(ENVIRONMENT)  ## compare all databases, topics and Stripe of the running stack: I1 to I10
+	@$(RUN) deploy.verify
+
+faults: $(ENVIRONMENT)  ## beat a stack of its own and judge it: make faults SEED=7 [SEEDS=10]
+	@$(RUN) tests.faults $(if $(SEED),--seed $(SEED)) --seeds $(or $(SEEDS),1) $(ARGS)
+
+soak: $(ENVIRONMENT)  ## the same for long, on three brokers: make soak MINUTES=60
+	@$(RUN) tests.faults --brokers 3 --faults 10 \
+		--minutes $(or $(MINUTES),$(error say how long: make soak MINUTES=60))
 
 bench: $(ENVIRONMENT)  ## measure the saga
 	$(RUN) benchmarks.saga $(ARGS)

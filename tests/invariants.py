@@ -30,6 +30,7 @@ WAITING = (
     "refunding",
     "refunding_only",
     "restocking",
+    "returning_late",
 )
 """Saga states in which somebody owes an answer."""
 PAID = ("confirmed", "processing", "shipped", "delivered")

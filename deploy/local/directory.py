@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from deploy.local.errors import StackError
 from deploy.local.home import Home
 from deploy.local.kafka import Kafka
+from deploy.local.links import Link, link_name, listener_name
 from deploy.local.postgres import Postgres
 from deploy.local.process import Process
 from deploy.local.services import SERVICES, STRIPE, service_of
 from deploy.local.tokens import token
-
-INFRASTRUCTURE = ("kafka", "postgres")
 
 # What the caller's environment may override.
 DEFAULTS = {
@@ -31,14 +30,26 @@ class Directory:
     """The addresses, secrets, logs and environment variables of one home's processes.
 
     Environment variables, weakest first: defaults and secrets, the caller's, the addresses of
-    this home, those given here as `environment`.
+    this home, those given here as `environment`. With `linked`, every service talks to every
+    server over a link (`links.py`).
     """
 
-    def __init__(self, home: Home, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Home, environment: Mapping[str, str], *, brokers: int = 1, linked: bool = False
+    ) -> None:
         self.home = home
-        self.kafka_server = Kafka(home)
+        self.brokers = ("kafka", *(f"kafka-{number}" for number in range(2, brokers + 1)))
+        clients = [service.name for service in SERVICES] if linked else []
+        self._kafka_servers = {
+            name: Kafka(home, name, names=self.brokers, clients=clients) for name in self.brokers
+        }
         self.postgres_server = Postgres(home)
+        self.infrastructure: Mapping[str, Kafka | Postgres] = {
+            **self._kafka_servers,
+            "postgres": self.postgres_server,
+        }
         self._environment = dict(environment)
+        self._linked = linked
 
     @property
     def gateway(self) -> str:
@@ -52,8 +63,8 @@ class Directory:
 
     @property
     def kafka(self) -> str:
-        """host:port of the broker."""
-        return self.kafka_server.address
+        """host:port of the broker; of several brokers all, separated by commas."""
+        return ",".join(server.address for server in self._kafka_servers.values())
 
     @property
     def postgres(self) -> dict[str, str]:
@@ -80,7 +91,7 @@ class Directory:
 
     def where(self, process: str) -> str:
         """The address of any process, for a person to read."""
-        return self.url(process).removeprefix("http://" if process in INFRASTRUCTURE else "")
+        return self.url(process).removeprefix("http://" if process in self.infrastructure else "")
 
     def token(self, customer: str, *roles: str) -> str:
         """A bearer token for the gateway."""
@@ -88,15 +99,17 @@ class Directory:
 
     def process(self, name: str) -> Process:
         """The process of that name, running or not. Raises StackError for an unknown name."""
-        if name not in INFRASTRUCTURE:
-            try:
-                service_of(name)
-            except KeyError:
-                known = [*INFRASTRUCTURE, STRIPE.name, *(service.name for service in SERVICES)]
-                raise StackError(
-                    f"there is no process {name!r}", todo=f"name one of {', '.join(known)}"
-                ) from None
+        if not (name in self.infrastructure or is_service(name) or name in self.recorded()):
+            known = [*self.infrastructure, STRIPE.name, *(service.name for service in SERVICES)]
+            raise StackError(
+                f"there is no process {name!r}", todo=f"name one of {', '.join(known)}"
+            )
         return Process(self.home, name)
+
+    def recorded(self) -> set[str]:
+        """The processes that were started and not stopped, also those that a command with another
+        number of brokers started, or a test beside the stack."""
+        return {record.stem for record in self.home.run.glob("*.json")}
 
     def log(self, process: str) -> Path:
         """The file that a process writes its output to."""
@@ -104,26 +117,42 @@ class Directory:
 
     def status(self) -> dict[str, int | None]:
         """Process id by name, None for what does not run."""
-        names = {*INFRASTRUCTURE, STRIPE.name, *(service.name for service in SERVICES)}
-        names |= {record.stem for record in self.home.run.glob("*.json")}
-        return {name: self.process(name).pid for name in sorted(names)}
+        names = {*self.infrastructure, STRIPE.name, *(service.name for service in SERVICES)}
+        return {name: self.process(name).pid for name in sorted(names | self.recorded())}
 
     def addresses_for(self, process: str) -> dict[str, str]:
         """Where a service's process listens and whom it talks to, as environment variables."""
         service = service_of(process)
-        told = {
-            "HTTP_HOST": "127.0.0.1",
-            "HTTP_PORT": str(self.home.port(process)),
-            "KAFKA_BOOTSTRAP_SERVERS": self.kafka,
-        }
+        told = {"HTTP_HOST": "127.0.0.1", "HTTP_PORT": str(self.home.port(process))}
+
+        def port(server: str) -> int:
+            return self.home.port(link_name(service.name, server) if self._linked else server)
+
         if service.database is not None:
-            told["DATABASE_URL"] = self.postgres_server.dsn(service.database)
+            told["DATABASE_URL"] = self.postgres_server.dsn(service.database, port("postgres"))
+            addresses = (f"127.0.0.1:{port(broker)}" for broker in self.brokers)
+            told["KAFKA_BOOTSTRAP_SERVERS"] = ",".join(addresses)
         if service.name == "payment":
-            told["STRIPE_API_BASE"] = self.stripe
+            told["STRIPE_API_BASE"] = f"http://127.0.0.1:{port(STRIPE.name)}"
         if service is STRIPE:
             told["STANDIN_DATABASE"] = str(self.home.path / "stripe" / "standin.sqlite")
-            told["STANDIN_WEBHOOK_URL"] = f"{self.gateway}/v1/stripe/webhook"
+            webhook = f"http://127.0.0.1:{port('gateway')}/v1/stripe/webhook"
+            told["STANDIN_WEBHOOK_URL"] = webhook
         return told
+
+    def links(self) -> Iterator[Link]:
+        """All links of a stack that is `linked`."""
+
+        def link(client: str, server: str, upstream: str) -> Link:
+            listen = self.home.port(link_name(client, server))
+            return Link(client, server, listen, self.home.port(upstream))
+
+        for service in SERVICES:
+            yield link(service.name, "postgres", "postgres")
+            for broker in self.brokers:
+                yield link(service.name, broker, listener_name(service.name, broker))
+        yield link("payment", STRIPE.name, STRIPE.name)
+        yield link(STRIPE.name, "gateway", "gateway")
 
     def environment_of(self, process: str) -> dict[str, str]:
         """All environment variables of a service's process."""
@@ -142,7 +171,7 @@ class Directory:
     def describe(self) -> dict[str, Any]:
         """What `stack.json` says: addresses, secrets, and the process ids of what runs now."""
         processes = {name: pid for name, pid in self.status().items() if pid is not None}
-        services = [name for name in processes if name not in INFRASTRUCTURE]
+        services = [name for name in processes if is_service(name)]
         return {
             "gateway": self.gateway,
             "stripe": self.stripe,
@@ -158,3 +187,12 @@ class Directory:
             },
             "processes": processes,
         }
+
+
+def is_service(process: str) -> bool:
+    """Whether it is the process of a service or of the stand-in, and no server below them."""
+    try:
+        service_of(process)
+    except KeyError:
+        return False
+    return True

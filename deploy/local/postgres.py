@@ -38,9 +38,10 @@ class Postgres:
         """A superuser's address of the database `postgres`."""
         return self._dsn("postgres", "postgres")
 
-    def dsn(self, database: str) -> str:
-        """The address of a service's database with the service's own role."""
-        return self._dsn(database, database)
+    def dsn(self, database: str, port: int | None = None) -> str:
+        """The address of a service's database with the service's own role; `port`: not the
+        server's own, but that of something in between."""
+        return self._dsn(database, database, port)
 
     def start(self) -> None:
         """Starts the server and makes the roles and databases that are missing."""
@@ -149,9 +150,10 @@ class Postgres:
                 log=self.process.log,
             )
 
-    def _dsn(self, role: str, database: str) -> str:
+    def _dsn(self, role: str, database: str, port: int | None = None) -> str:
         secret = self._home.secret("postgres" if role == "postgres" else f"postgres:{role}")
-        return f"postgresql://{role}:{secret}@127.0.0.1:{self._home.port('postgres')}/{database}"
+        port = port or self._home.port("postgres")
+        return f"postgresql://{role}:{secret}@127.0.0.1:{port}/{database}"
 
 
 def _programs() -> Path:

@@ -24,7 +24,7 @@ from deploy.local.home import PROJECT, Home
 START_TIME_TOLERANCE_SECONDS = 2.0
 LOG_BYTES_KEPT = 50 * 2**20
 
-# Keeps our own children until they are reaped; children of earlier commands belong to init.
+# Our own children, also those that have ended; children of earlier commands belong to init.
 _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
@@ -41,6 +41,14 @@ class Process:
         """The process id, or None if it does not run."""
         process = self._find()
         return int(process.pid) if process else None
+
+    @property
+    def exit_status(self) -> int | None:
+        """How it ended: -9 after SIGKILL, as subprocess has it. None while it runs, and for a
+        process that another command started."""
+        record = self._read()
+        child = _children.get(int(str(record["pid"]))) if record else None
+        return child.poll() if child else None
 
     @property
     def settings(self) -> str | None:
@@ -136,7 +144,6 @@ class Process:
         pid, started = int(str(record["pid"])), float(str(record["started"]))
         child = _children.get(pid)
         if child is not None and child.poll() is not None:
-            _children.pop(pid, None)
             return None
         try:
             process = psutil.Process(pid)

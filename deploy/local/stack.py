@@ -21,7 +21,7 @@ from pathlib import Path
 import httpx
 
 from deploy.create_topics import create_topics
-from deploy.local.directory import INFRASTRUCTURE, Directory
+from deploy.local.directory import Directory, is_service
 from deploy.local.errors import StackError
 from deploy.local.home import Home, write_private
 from deploy.local.services import SERVICES, STRIPE, service_of
@@ -35,7 +35,10 @@ class LocalStack(Directory):
     """One system. Creating it starts nothing, and finds what was started in that home before.
 
     `environment` is given to every service; `replicas` says how many processes of a service `up`
-    starts (1 unless said). Processes outlive the caller: end with `down`.
+    starts (1 unless said); `brokers` is the size of the Kafka cluster, where three make copies of
+    everything. `linked` is for tests of the network: every service then talks over links
+    (`links()`), which the caller must serve before it starts one.
+    Processes outlive the caller: end with `down`.
     Methods raise StackError, whose text says what failed and what to do.
     """
 
@@ -45,9 +48,11 @@ class LocalStack(Directory):
         *,
         environment: Mapping[str, str] | None = None,
         replicas: Mapping[str, int] | None = None,
+        brokers: int = 1,
+        linked: bool = False,
         say: Callable[[str], None] = print,
     ) -> None:
-        super().__init__(Home(home, say), environment or {})
+        super().__init__(Home(home, say), environment or {}, brokers=brokers, linked=linked)
         self._replicas = dict(replicas or {})
         self._say = say
         self._writing = threading.Lock()
@@ -73,7 +78,7 @@ class LocalStack(Directory):
         self.home.check_disk()
 
         def kafka() -> None:
-            self._ensure("kafka")
+            _together([partial(self._ensure, name) for name in self.brokers])
             if topics:
                 for line in asyncio.run(create_topics(self.kafka)):
                     if line.startswith("DIFFERENT"):
@@ -84,10 +89,10 @@ class LocalStack(Directory):
 
     def down(self) -> None:
         """Stops everything that runs, services first. Data, ports and secrets stay."""
-        recorded = sorted(record.stem for record in self.home.run.glob("*.json"))
-        services = [name for name in recorded if name not in INFRASTRUCTURE]
-        _together([partial(self.stop, name) for name in services])
-        _together([partial(self.stop, name) for name in INFRASTRUCTURE])
+        recorded = self.recorded()
+        services = {name for name in recorded if is_service(name)}
+        for names in (services, recorded - services):
+            _together([partial(self.stop, name) for name in sorted(names)])
         self.home.stack_file.unlink(missing_ok=True)
 
     def clean(self) -> None:
@@ -104,10 +109,8 @@ class LocalStack(Directory):
         if process.pid is not None:
             raise StackError(f"{name} runs already", todo="stop it first", log=process.log)
         begun = time.monotonic()
-        if name == "kafka":
-            self.kafka_server.start()
-        elif name == "postgres":
-            self.postgres_server.start()
+        if server := self.infrastructure.get(name):
+            server.start()
         else:
             self._claim_port(name)
             process.start(
@@ -123,11 +126,8 @@ class LocalStack(Directory):
 
     def wait_ready(self, name: str, *, seconds: float = SECONDS_TO_READY) -> None:
         """Returns once the process can do its work; of a service, its readiness path says so."""
-        if name == "kafka":
-            self.kafka_server.wait_ready()
-            return
-        if name == "postgres":
-            self.postgres_server.wait_ready()
+        if server := self.infrastructure.get(name):
+            server.wait_ready()
             return
         url = f"{self.url(name)}{service_of(name).ready}"
         with httpx.Client(trust_env=False, timeout=5) as client:
@@ -137,22 +137,22 @@ class LocalStack(Directory):
                 todo="correct what the log says, then start again",
             )
 
-    def stop(self, name: str) -> None:
-        """Stops one process cleanly; kills it, and says so, if it does not end in time."""
+    def stop(self, name: str) -> bool:
+        """Stops one process cleanly; kills it, says so and returns False, if it does not end in
+        time."""
         process = self.process(name)
         if process.pid is None:
             process.forget()
-            return
+            return True
         begun = time.monotonic()
-        if name == "kafka":
-            clean = self.kafka_server.stop()
-        elif name == "postgres":
-            clean = self.postgres_server.stop()
+        if server := self.infrastructure.get(name):
+            clean = server.stop()
         else:
             clean = process.stop(signal.SIGTERM, seconds=SECONDS_TO_STOP)
         how = "stopped" if clean else "killed"
         why = "" if clean else f"   it did not stop in time, see {process.log}"
         self._say(f"{name:<12} {how:<8} {time.monotonic() - begun:>5.1f} s{why}")
+        return clean
 
     def restart(self, name: str) -> None:
         """Stops and starts one process."""
@@ -176,7 +176,7 @@ class LocalStack(Directory):
         process = self.process(name)
         if process.pid is None:
             self.start(name)
-        elif name not in INFRASTRUCTURE and process.settings != self._digest(name):
+        elif name not in self.infrastructure and process.settings != self._digest(name):
             self._say(f"note: an address that {name} was told has changed, it starts again")
             self.restart(name)
         else:
@@ -196,7 +196,7 @@ class LocalStack(Directory):
             write_private(self.home.stack_file, json.dumps(self.describe(), indent=2))
 
 
-def _together(steps: list[Callable[[], None]]) -> None:
+def _together(steps: list[Callable[[], object]]) -> None:
     """Runs all steps at once and to their ends; raises what the first failed one raised."""
     with ThreadPoolExecutor(max_workers=len(steps) or 1) as pool:
         for done in [pool.submit(step) for step in steps]:

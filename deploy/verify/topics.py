@@ -1,0 +1,65 @@
+"""Evidence from Kafka: the three audit trails, and how far behind each consumer group is."""
+
+from collections import defaultdict
+from typing import Any, TypeVar
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient
+
+from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
+from contracts.message import Envelope, Message
+from deploy.verify.evidence import Evidence, Waiting
+
+GROUPS = ("order", "inventory", "payment", "gateway")
+
+M = TypeVar("M", bound=Message)
+
+
+async def read_topics(kafka: str, evidence: Evidence) -> None:
+    """Fill in the audit trails by order."""
+    evidence.order_audit = await _trail(kafka, OrderAudited)
+    evidence.payment_audit = await _trail(kafka, PaymentAudited)
+    evidence.stock_audit = await _trail(kafka, InventoryAudited)
+
+
+async def lag(kafka: str) -> list[Waiting]:
+    """Records that a group has not acknowledged yet, by group and topic."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
+    consumer = AIOKafkaConsumer(bootstrap_servers=kafka)
+    await admin.start()
+    await consumer.start()
+    behind: dict[str, int] = defaultdict(int)
+    try:
+        for group in GROUPS:
+            offsets = await admin.list_consumer_group_offsets(group)
+            ends = await consumer.end_offsets(list(offsets))
+            for place, acknowledged in offsets.items():
+                behind[f"{group} behind {place.topic}"] += max(0, ends[place] - acknowledged.offset)
+    finally:
+        await consumer.stop()
+        await admin.close()
+    return [Waiting(what, count) for what, count in behind.items() if count]
+
+
+async def _trail(kafka: str, kind: type[M]) -> dict[str, list[M]]:
+    """All records of an audit topic by key, each message once: it may be published twice."""
+    found: dict[str, list[M]] = defaultdict(list)
+    seen: set[Any] = set()
+    consumer = AIOKafkaConsumer(
+        kind.topic.name, bootstrap_servers=kafka, auto_offset_reset="earliest"
+    )
+    await consumer.start()
+    try:
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        while any([await consumer.position(place) < end for place, end in ends.items()]):
+            for batch in (await consumer.getmany(timeout_ms=200)).values():
+                for record in batch:
+                    envelope = Envelope.parse(record.headers)
+                    if envelope.id not in seen:
+                        seen.add(envelope.id)
+                        found[(record.key or b"").decode()].append(
+                            kind.model_validate_json(record.value or b"")
+                        )
+    finally:
+        await consumer.stop()
+    return dict(found)

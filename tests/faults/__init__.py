@@ -1,0 +1,28 @@
+"""The fault harness: the system is beaten under load, heals, and is checked. Read run.py first.
+
+Importing a module of faults declares its faults (nemesis.py); here are all of them.
+"""
+
+from tests.faults import (
+    clock,
+    disk,
+    messages,
+    network_faults,
+    poison,
+    processes,
+    servers,
+    stripe_faults,
+    webhook_faults,
+)
+
+__all__ = [
+    "clock",
+    "disk",
+    "messages",
+    "network_faults",
+    "poison",
+    "processes",
+    "servers",
+    "stripe_faults",
+    "webhook_faults",
+]
