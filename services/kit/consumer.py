@@ -53,8 +53,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settled: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._lag = 0
-        self.lags: dict[str, int] = {}
-        """Records that are not settled yet, by topic, of the partitions that this member has."""
         self._progress_at = time.monotonic()
         self._joined = False
         self.broker_away = False
@@ -228,7 +226,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             lags[partition.topic] += max(0, end - reached)
         for topic, lag in lags.items():
             LAG.labels(topic).set(lag)
-        self.lags = lags
         self._lag = sum(lags.values())
         if self._lag == 0:
             self._progress_at = time.monotonic()

@@ -113,10 +113,6 @@ class Service:
         """A transaction whose messages are published after its commit: see `UnitOfWork`."""
         return self._unit_of_work.begin(publish)
 
-    def lag(self, topic: Topic) -> int:
-        """Records of a topic that this process has not settled yet, as last measured."""
-        return self._consumer.lags.get(topic.name, 0) if self._consumer else 0
-
     def health_routes(self) -> list[Route]:
         return health_routes(self)
 

@@ -13,10 +13,9 @@ import stripe
 
 from deploy.local.shop import Json
 from deploy.local.stack import LocalStack
-from tests.crash.agreement import views_agree
 from tests.crash.conftest import Customers
 from tests.crash.test_crash_points import dies
-from tests.invariants import check_invariants
+from tests.looking import assert_promises
 
 
 @pytest.fixture
@@ -101,8 +100,7 @@ async def test_orders_placed_while_kafka_is_dead_go_through_when_it_is_back(
         assert (order["status"], order["payment_status"]) == ("confirmed", "paid")
     assert (await post_webhook(customers)).status_code == 200
     told = {unpaid["order_id"], *(answer.json()["order_id"] for answer in answers)}
-    await check_invariants(mortal, told)
-    await views_agree(mortal)
+    await assert_promises(mortal, told)
 
 
 async def test_kafka_killed_under_load_loses_and_doubles_nothing(
@@ -117,8 +115,7 @@ async def test_kafka_killed_under_load_loses_and_doubles_nothing(
     await asyncio.to_thread(mortal.start, "kafka")
     await coming
     assert len(customers.acknowledged) == 40
-    await check_invariants(mortal, customers.acknowledged)
-    await views_agree(mortal)
+    await assert_promises(mortal, customers.acknowledged)
 
 
 @pytest.mark.parametrize("how", [signal.SIGQUIT, signal.SIGKILL], ids=["immediate", "kill"])
@@ -154,5 +151,4 @@ async def test_postgresql_away_is_said_so_and_mends_itself(
     again = await post_order(customers, witness)
     assert again.json()["order_id"] == placed["order_id"]
     assert pids == {name: mortal.process(name).pid for name in pids}
-    await check_invariants(mortal, {placed["order_id"], *customers.acknowledged})
-    await views_agree(mortal)
+    await assert_promises(mortal, {placed["order_id"], *customers.acknowledged})

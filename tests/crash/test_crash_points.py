@@ -1,13 +1,14 @@
 """A service dies at the worst moments there are; nothing is lost, nothing is doubled."""
 
 import asyncio
+import signal
 import time
 
 import pytest
 
 from deploy.local.stack import LocalStack
 from tests.crash.conftest import Customers
-from tests.invariants import check_invariants, rows
+from tests.looking import assert_promises, rows
 
 POINTS = [
     ("order", "after-commit"),
@@ -38,10 +39,11 @@ async def test_a_crash_between_two_steps_is_repaired_by_itself(
     beaten.start(service, env={"CRASH_AT": point}, wait=False)
     coming = asyncio.create_task(customers.come(6, seed=POINTS.index((service, point))))
     await dies(beaten, service)
+    assert beaten.process(service).exit_status == -signal.SIGKILL
     await asyncio.to_thread(beaten.start, service)
     await coming
     assert customers.acknowledged
-    await check_invariants(beaten, customers.acknowledged)
+    await assert_promises(beaten, customers.acknowledged)
 
 
 async def test_a_crash_in_mid_sweep_of_deadlines_is_repaired_by_itself(
@@ -56,7 +58,7 @@ async def test_a_crash_in_mid_sweep_of_deadlines_is_repaired_by_itself(
     await asyncio.to_thread(beaten.start, "order")
     await asyncio.to_thread(beaten.start, "inventory")
     await coming
-    await check_invariants(beaten, customers.acknowledged)
+    await assert_promises(beaten, customers.acknowledged)
 
 
 async def test_a_crash_in_mid_sweep_of_the_outbox_is_repaired_by_itself(
@@ -72,4 +74,4 @@ async def test_a_crash_in_mid_sweep_of_the_outbox_is_repaired_by_itself(
     await dies(beaten, "inventory")
     await asyncio.to_thread(beaten.start, "inventory")
     await coming
-    await check_invariants(beaten, customers.acknowledged)
+    await assert_promises(beaten, customers.acknowledged)

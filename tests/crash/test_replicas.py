@@ -7,7 +7,7 @@ import pytest
 
 from deploy.local.stack import LocalStack
 from tests.crash.conftest import Customers
-from tests.invariants import check_invariants
+from tests.looking import assert_promises
 
 SERVICES = ("order", "inventory", "payment", "gateway")
 
@@ -24,7 +24,7 @@ async def test_two_and_three_replicas_work_together_while_one_comes_and_goes(
     await coming
     await asyncio.gather(*(asyncio.to_thread(beaten.stop, name) for name in seconds))
     assert len(customers.acknowledged) == 60
-    await check_invariants(beaten, customers.acknowledged)
+    await assert_promises(beaten, customers.acknowledged)
 
 
 @pytest.mark.timeout(180)
@@ -41,4 +41,4 @@ async def test_any_service_may_be_killed_at_any_moment(
         await asyncio.to_thread(beaten.start, service)
     await coming
     assert len(customers.acknowledged) == 90, f"seed {seed}"
-    await check_invariants(beaten, customers.acknowledged)
+    await assert_promises(beaten, customers.acknowledged)

@@ -23,8 +23,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.local.directory import is_service
 from deploy.local.services import service_of
 from deploy.local.stack import LocalStack
+from deploy.verify.databases import WAITING_STATES
 from tests.faults.network import Network
-from tests.invariants import WAITING
 
 SERVICES = ("order", "inventory", "payment", "gateway")
 
@@ -90,7 +90,7 @@ class Beaten:
     async def in_hand(self) -> int:
         """Orders for which somebody owes an answer right now."""
         (row,) = await self.rows(
-            "order", "SELECT count(*) FROM orders WHERE saga_state = ANY($1)", WAITING
+            "order", "SELECT count(*) FROM orders WHERE saga_state = ANY($1)", WAITING_STATES
         )
         return int(row["count"])
 

@@ -23,11 +23,12 @@ from deploy.local.home import PROJECT
 from deploy.local.shop import Shop
 from deploy.local.stack import LocalStack
 from deploy.verify.invariants import Finding, check_all
-from deploy.verify.rest import System, come_to_rest, gather
+from deploy.verify.rest import come_to_rest, gather
 from tests.faults.driver import PRICE, Load, browsers
 from tests.faults.nemesis import FAULTS, Beaten, NotStruck
 from tests.faults.network import Network
 from tests.faults.verdict import model_breaches, paths_taken
+from tests.looking import TO_REST, system_of
 
 HOME = PROJECT / ".local" / "faults"
 # Impatient, so that what a fault interrupts goes on within seconds.
@@ -36,13 +37,11 @@ IMPATIENT = {
     "OUTBOX_LEASE_SECONDS": "1",
     "SESSION_TIMEOUT_SECONDS": "6",
     "RECONCILE_SECONDS": "2",
-    "RESERVATION_SECONDS": "20",
+    "RESERVATION_SECONDS": "15",
 }
 ALWAYS = ("crash-point", "duplicates", "handler-raises")
 """Without these, a run would not take all of the interesting paths."""
 WARM_UP = 2.0
-TO_REST = 60.0
-"""Seconds after the last fault in which everything must come to its end (I5)."""
 
 
 @dataclass(slots=True)
@@ -199,10 +198,6 @@ async def _replayed(beaten: Beaten) -> int:
 def _in_logs(stack: LocalStack, text: str) -> int:
     logs = stack.log("order").parent.glob("*.log")
     return sum(log.read_text(errors="replace").count(text) for log in logs)
-
-
-def system_of(stack: LocalStack) -> System:
-    return System(stack.postgres, stack.kafka, stack.stripe, "sk_test_local")
 
 
 def _silent(_line: str) -> None:

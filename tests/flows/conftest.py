@@ -10,8 +10,8 @@ import pytest
 from deploy.local.shop import Json
 from deploy.local.stack import LocalStack
 from tests.flows.people import Dashboard, Person
-from tests.invariants import rows
 from tests.kit.conftest import eventually
+from tests.looking import rows
 
 PRICE = 12000
 STOCK = 10

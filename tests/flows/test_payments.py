@@ -16,8 +16,8 @@ from tests.flows.conftest import (
     stock_becomes,
 )
 from tests.flows.people import Dashboard, Person
-from tests.invariants import rows
 from tests.kit.conftest import eventually
+from tests.looking import rows
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ from deploy.local.stack import LocalStack
 from tests.flows.conftest import at_rest, becomes
 from tests.flows.people import Dashboard, Person
 from tests.flows.topics import records
-from tests.invariants import rows
 from tests.kit.conftest import eventually
+from tests.looking import rows
 
 FIELDS = ("email", "name", "line1", "line2", "city", "postal_code", "country")
 

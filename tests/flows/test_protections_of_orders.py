@@ -25,7 +25,7 @@ from tests.flows.conftest import (
 )
 from tests.flows.people import Dashboard, Person, stripe_event
 from tests.flows.topics import records
-from tests.invariants import rows
+from tests.looking import rows
 
 
 async def test_p4_webhooks_drive_the_order(anna: Person, stripe: Dashboard, product: str) -> None:

@@ -28,8 +28,8 @@ from tests.flows.conftest import (
     stock_in_database,
 )
 from tests.flows.people import Person
-from tests.invariants import rows
 from tests.kit.conftest import eventually
+from tests.looking import rows
 
 
 async def test_p1_no_order_is_accepted_for_stock_that_does_not_exist(

@@ -25,7 +25,7 @@ from tests.flows.conftest import (
     stock_becomes,
 )
 from tests.flows.people import Dashboard, Person
-from tests.invariants import rows
+from tests.looking import rows
 
 Begin = Callable[[Person, str, int], Awaitable[Json]]
 

@@ -21,8 +21,8 @@ from tests.flows.conftest import (
 )
 from tests.flows.people import Dashboard, Person, stripe_event
 from tests.flows.test_other_settings import restarted
-from tests.invariants import rows
 from tests.kit.conftest import eventually
+from tests.looking import rows
 
 
 async def decided(stack: LocalStack, event_id: str) -> asyncpg.Record:
