@@ -241,7 +241,7 @@ async def run(stack: LocalStack, arguments: argparse.Namespace) -> dict[str, obj
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--orders", type=int, default=20_000)
+    parser.add_argument("--orders", type=int, default=40_000)
     parser.add_argument("--products", type=int, default=1000)
     parser.add_argument("--window", type=int, default=8000, help="orders in flight")
     parser.add_argument("--rate", type=float, default=50.0, help="orders/s of the latency part")

@@ -52,6 +52,8 @@ class Story:
     """Stripe said that the payment succeeded."""
     undo: bool = False
     """Somebody asked for a cancellation or refund, and was not refused."""
+    unsure: bool = False
+    """Refused in the end; an earlier try, whose answer was lost, may have had its effect."""
 
 
 @dataclass(slots=True)
@@ -158,6 +160,7 @@ class Load:
         headers = _bearer(token) | {"Idempotency-Key": f"cancel-{order['order_id']}"}
         status, _ = await self._patiently("POST", url, headers, {"reason": "changed my mind"})
         story.undo = story.undo or status in (200, 202)
+        story.unsure = not story.undo
 
     async def _staff_acts(self, order_id: str, plan: str, story: Story) -> None:
         order = f"{self.stack.gateway}/v1/admin/orders/{order_id}"
@@ -178,7 +181,9 @@ class Load:
                 break
             headers["Idempotency-Key"] += "+"
             await asyncio.sleep(_PAUSE)
-        story.undo = story.undo or (plan == "pay, staff refund" and status == 202)
+        if plan == "pay, staff refund":
+            story.undo = status == 202
+            story.unsure = not story.undo
 
     async def _patiently(
         self,

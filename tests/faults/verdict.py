@@ -15,8 +15,11 @@ def model_breaches(evidence: Evidence, stories: Sequence[Story]) -> Iterator[str
         if order is None:
             continue  # I9 looks for orders that were acknowledged and do not exist
         status = order["status"]
-        if story.undo:
-            ends: tuple[str, ...] = UNDONE
+        ends: tuple[str, ...]
+        if story.unsure:
+            ends = (*UNDONE, *PAID)
+        elif story.undo:
+            ends = UNDONE
         elif story.paid:
             ends = PAID
         else:
