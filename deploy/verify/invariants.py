@@ -46,6 +46,10 @@ def check_all(evidence: Evidence, told: Told) -> list[Finding]:
 
 def stock_adds_up(evidence: Evidence, _told: Told) -> Breaches:
     for name, row in evidence.products.items():
+        put = any(record.action == "product_put" for record in evidence.stock_audit.get(name, []))
+        if put and row["opening_stock"]:
+            opening = row["opening_stock"]
+            yield f"product {name}: was put with no stock, and {opening} came without a movement"
         supply = row["opening_stock"] + row["by_people"]
         accounted = row["stock_quantity"] + row["held"] + row["sold"]
         if accounted != supply:

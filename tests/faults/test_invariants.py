@@ -1,0 +1,105 @@
+"""The checker notices what it is there for: evidence with one thing wrong."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from contracts.audit import InventoryAudited, OrderAudited
+from contracts.order import OrderStatus, PaymentStatus
+from deploy.verify.evidence import Evidence, Waiting
+from deploy.verify.invariants import check_all
+from deploy.verify.told import Answer, Told
+
+ORDER: dict[str, Any] = {
+    "customer_id": "anna",
+    "status": "confirmed",
+    "payment_status": "paid",
+    "saga_state": "confirmed",
+    "version": 1,
+    "total": 12000,
+    "amount_refunded": 0,
+    "admin_notes": None,
+    "wanted": '{"p": 1}',
+}
+RESERVATION = {"product_id": "p", "quantity": 1, "price": 12000, "state": "committed"}
+RESERVED = InventoryAudited(
+    order_id=UUID(int=7), action="reserved", changed_by="order", reason=None, at=datetime.now(UTC)
+)
+AUDITED = OrderAudited(
+    order_id=UUID(int=7),
+    version=1,
+    action="test",
+    old_status=None,
+    new_status=OrderStatus.CONFIRMED,
+    payment_status=PaymentStatus.PAID,
+    saga_state="confirmed",
+    total=12000,
+    currency="zar",
+    changed_by="order",
+    reason=None,
+    admin_notes=None,
+    at=datetime.now(UTC),
+)
+INTENT = {
+    "status": "succeeded",
+    "amount_received": 12000,
+    "amount_refunded": 0,
+    "successful_charges": 1,
+}
+PRODUCT: dict[str, Any] = {
+    "stock_quantity": 9,
+    "movements_total": 9,
+    "opening_stock": 0,
+    "moved": 9,
+    "by_people": 10,
+    "held": 0,
+    "sold": 1,
+}
+
+
+def sound() -> Evidence:
+    """One order that is paid and has its piece."""
+    return Evidence(
+        orders={"o": ORDER},
+        products={"p": PRODUCT},
+        reservations={"o": [RESERVATION]},
+        order_audit={"o": [AUDITED]},
+        stock_audit={"o": [RESERVED]},
+        movements={("o", "p"): [{"action": "reserved", "quantity": -1}]},
+        views={"o": {"customer_id": "anna", "version": 1}},
+        intents={"o": [INTENT]},
+        history={"o": [{"new_status": "pending"}, {"new_status": "confirmed"}]},
+    )
+
+
+def broken(evidence: Evidence, told: Told | None = None) -> set[str]:
+    findings = check_all(evidence, told or Told())
+    return {finding.invariant.number for finding in findings if finding.breaches}
+
+
+def test_each_promise_is_seen_broken() -> None:
+    assert broken(sound()) == set()
+    evidence = sound()
+    evidence.products = {"p": PRODUCT | {"sold": 0}}
+    assert "I1" in broken(evidence)
+    evidence.products = {"p": PRODUCT | {"sold": 20}}
+    assert "I2" in broken(evidence)
+    evidence = sound()
+    evidence.reservations = {"o": [RESERVATION | {"state": "restored"}]}
+    assert "I3" in broken(evidence)
+    evidence = sound()
+    evidence.intents = {"o": [INTENT | {"amount_refunded": 1}]}
+    assert "I4" in broken(evidence)
+    evidence.waiting = [Waiting("outbox row of order", 1)]
+    assert "I5" in broken(evidence)
+    evidence = sound()
+    evidence.orders = {"o": ORDER | {"version": 2}}
+    assert {"I6", "I9"} <= broken(evidence)
+    evidence.stripe_events = {"evt_1": "payment_intent.succeeded"}
+    assert "I7" in broken(evidence)
+    evidence.history = {"o": [{"new_status": "cancelled"}, {"new_status": "confirmed"}]}
+    assert "I8" in broken(evidence)
+    assert "I9" in broken(sound(), Told(acknowledged=[Answer("lost", "anna", "key")]))
+    evidence = sound()
+    evidence.views = {"o": {"customer_id": "bongani", "version": 1}}
+    assert "I10" in broken(evidence)
