@@ -6,6 +6,7 @@ from typing import Any
 import asyncpg
 
 from deploy.local.stack import LocalStack
+from deploy.verify.databases import fetch
 from deploy.verify.invariants import check_all
 from deploy.verify.rest import System, gather
 from deploy.verify.told import Told
@@ -16,11 +17,7 @@ TO_REST = 60.0
 
 async def rows(stack: LocalStack, service: str, query: str, *values: Any) -> list[asyncpg.Record]:
     """What one statement returns in a service's database."""
-    db = await asyncpg.connect(stack.postgres[service])
-    try:
-        return await db.fetch(query, *values)
-    finally:
-        await db.close()
+    return await fetch(stack.postgres[service], query, *values)
 
 
 def system_of(stack: LocalStack) -> System:

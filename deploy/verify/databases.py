@@ -7,29 +7,23 @@ from typing import Any
 import asyncpg
 
 from deploy.verify.evidence import Evidence, Row, Waiting
+from services.order.deadlines import WAITS_FOR_ANSWER
 
-WAITING_STATES = (
-    "reserving",
-    "requesting_payment",
-    "cancelling_payment",
-    "withdrawing",
-    "returning_money",
-    "restoring",
-    "refunding",
-    "refunding_only",
-    "restocking",
-    "returning_late",
-)
-"""Saga states in which somebody owes an answer."""
+
+async def fetch(
+    dsn: str, query: str, *values: Any, command_timeout: float | None = None
+) -> list[asyncpg.Record]:
+    """What one statement returns. Raises OSError or asyncpg.PostgresError."""
+    db = await asyncpg.connect(dsn, timeout=10, command_timeout=command_timeout)
+    try:
+        return await db.fetch(query, *values)
+    finally:
+        await db.close(timeout=5)
 
 
 async def rows(dsn: str, query: str, *values: Any) -> list[Row]:
-    """What one statement returns. Raises OSError or asyncpg.PostgresError."""
-    db = await asyncpg.connect(dsn, timeout=10)
-    try:
-        return [dict(row) for row in await db.fetch(query, *values)]
-    finally:
-        await db.close()
+    """The same, as evidence."""
+    return [dict(row) for row in await fetch(dsn, query, *values)]
 
 
 async def read_databases(dsn: Mapping[str, str], evidence: Evidence) -> None:
@@ -58,7 +52,7 @@ async def under_way(dsn: Mapping[str, str]) -> list[Waiting]:
         for row in await rows(
             dsn["order"],
             "SELECT saga_state, count(*) FROM orders WHERE saga_state = ANY($1) GROUP BY 1",
-            WAITING_STATES,
+            WAITS_FOR_ANSWER,
         )
     ]
     for service, address in dsn.items():

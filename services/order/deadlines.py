@@ -16,7 +16,7 @@ STUCK_AFTER = 6
 _LONGEST_WAIT = timedelta(minutes=15)
 
 _EXPIRES = frozenset({State.RESERVING, State.REQUESTING_PAYMENT, State.AWAITING_PAYMENT})
-_WAITS_FOR_ANSWER = frozenset(
+WAITS_FOR_ANSWER = frozenset(
     {
         State.RESERVING,
         State.REQUESTING_PAYMENT,
@@ -30,6 +30,7 @@ _WAITS_FOR_ANSWER = frozenset(
         State.RETURNING_LATE,
     }
 )
+"""States in which another service owes an answer."""
 
 
 class Timer(NamedTuple):
@@ -52,7 +53,7 @@ class Timing:
         candidates = []
         if order.state in _EXPIRES:
             candidates.append(order.expires_at)
-        if order.state in _WAITS_FOR_ANSWER:
+        if order.state in WAITS_FOR_ANSWER:
             candidates.append(now + min(self.step * 2 ** min(rounds, 16), _LONGEST_WAIT))
         return min(candidates, default=None)
 

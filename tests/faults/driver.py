@@ -7,7 +7,6 @@ said goes into `Told` and `Story`: the model that the checker compares the syste
 
 import asyncio
 import random
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -66,8 +65,6 @@ class Load:
     products: list[str]
     told: Told = field(default_factory=Told)
     stories: list[Story] = field(default_factory=list)
-    answers: Counter[int] = field(default_factory=Counter)
-    """Every answer by status; 0 is none at all."""
 
     async def offer(self, rate: float, stop: asyncio.Event) -> None:
         """So many orders a second until told to stop; returns when each has come to its end."""
@@ -203,7 +200,6 @@ class Load:
                     status = answer.status
             except (aiohttp.ClientError, TimeoutError, ValueError):
                 status, said = 0, None
-            self.answers[status] += 1
             again = status == 0 or status == 429 or status >= 500
             if not again and not (status == 409 and "Idempotency-Key" in str(said)):
                 return status, said

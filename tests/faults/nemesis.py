@@ -23,10 +23,14 @@ from prometheus_client.parser import text_string_to_metric_families
 from deploy.local.directory import is_service
 from deploy.local.services import service_of
 from deploy.local.stack import LocalStack
-from deploy.verify.databases import WAITING_STATES
+from deploy.verify.databases import fetch
+from services.order.deadlines import WAITS_FOR_ANSWER
 from tests.faults.network import Network
 
 SERVICES = ("order", "inventory", "payment", "gateway")
+
+_PATIENCE = 30.0
+"""Seconds for a statement: the server may be under a fault."""
 
 Strike = Callable[["Beaten", random.Random], Awaitable[str]]
 
@@ -81,16 +85,17 @@ class Beaten:
 
     async def rows(self, service: str, sql: str, *values: Any) -> list[asyncpg.Record]:
         """What a statement returns in a service's database, past the proxies."""
-        return await _ask(self.stack.postgres[service], sql, *values)
+        return await fetch(self.stack.postgres[service], sql, *values, command_timeout=_PATIENCE)
 
     async def admin(self, sql: str, *values: Any) -> list[asyncpg.Record]:
         """What a statement returns to a superuser of the server."""
-        return await _ask(self.stack.postgres_server.admin_dsn, sql, *values)
+        dsn = self.stack.postgres_server.admin_dsn
+        return await fetch(dsn, sql, *values, command_timeout=_PATIENCE)
 
     async def in_hand(self) -> int:
         """Orders for which somebody owes an answer right now."""
         (row,) = await self.rows(
-            "order", "SELECT count(*) FROM orders WHERE saga_state = ANY($1)", WAITING_STATES
+            "order", "SELECT count(*) FROM orders WHERE saga_state = ANY($1)", WAITS_FOR_ANSWER
         )
         return int(row["count"])
 
@@ -169,11 +174,3 @@ class Beaten:
                 await self.start(process)
             else:
                 await asyncio.to_thread(self.stack.wait_ready, process)
-
-
-async def _ask(dsn: str, sql: str, *values: Any) -> list[asyncpg.Record]:
-    db = await asyncpg.connect(dsn, timeout=10, command_timeout=30)
-    try:
-        return await db.fetch(sql, *values)
-    finally:
-        await db.close(timeout=5)
