@@ -1,0 +1,186 @@
+"""The load: orders into Kafka, confirmations out, with librdkafka.
+
+A client in C, in one thread, takes as little as it can of the machine that it measures: a client
+in Python cost twice as much per order and was part of the result.
+"""
+
+import random
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from uuid import UUID
+
+import confluent_kafka as librdkafka
+
+from contracts.inventory import AdjustStock, PutProduct
+from contracts.message import Message, new_message_id
+from contracts.order import CartLine, PlaceOrder
+from contracts.topics import INVENTORY_REPLIES, ORDER_EVENTS, Topic
+from services.kit.messages import Outgoing
+from services.kit.work import utc_now
+
+_CONFIRMED = b'"status":"confirmed"'
+_A_LOOK = 0.01  # seconds
+_LONGEST_SILENCE = 60.0  # seconds without a confirmation: something is broken
+
+
+def record(message: Message) -> Outgoing:
+    return Outgoing.of(message, source="benchmark", time=utc_now().isoformat())
+
+
+class Load:
+    """Places orders for two of the products each, and notes when each is confirmed."""
+
+    def __init__(self, kafka: str) -> None:
+        self._kafka = kafka
+        self._sent: dict[bytes, float] = {}
+        self._producer = librdkafka.Producer(
+            {
+                "bootstrap.servers": kafka,
+                "client.id": "benchmark",
+                "enable.idempotence": True,
+                "partitioner": "murmur2",  # as every client of the system: one order, one partition
+                "linger.ms": 1,
+            }
+        )
+
+    def set_up_products(self, count: int) -> list[UUID]:
+        """Products with stock for everybody; returns once inventory has them."""
+        products = [new_message_id() for _ in range(count)]
+        put = [
+            PutProduct(
+                product_id=product,
+                name="Print",
+                price=12000,
+                currency="zar",
+                requested_by="benchmark",
+            )
+            for product in products
+        ]
+        stocked = [
+            AdjustStock(
+                product_id=product, delta=100_000_000, reason="opening", requested_by="benchmark"
+            )
+            for product in products
+        ]
+        with self._reading(INVENTORY_REPLIES) as replies:
+            self._send([*map(record, put), *map(record, stocked)])
+            answered, until = 0, time.monotonic() + _LONGEST_SILENCE
+            while answered < 2 * count:
+                answered += len(_values(replies, _A_LOOK))
+                if time.monotonic() > until:
+                    raise TimeoutError(f"inventory answered {answered} of {2 * count} commands")
+        return products
+
+    def closed_loop(self, products: Sequence[UUID], count: int, window: int) -> float:
+        """Orders per second with at most `window` of them unconfirmed."""
+        orders = _orders(products, count)
+        with self._reading(ORDER_EVENTS) as events:
+            began, at = time.perf_counter(), 0
+            heard = began
+            while at < count or self._sent:
+                room = min(count - at, window - len(self._sent))
+                self._send(orders[at : at + room])
+                at += room
+                heard = self._note(_values(events, _A_LOOK), heard)
+            return count / (time.perf_counter() - began)
+
+    def open_loop(self, products: Sequence[UUID], rate: float, seconds: float) -> list[float]:
+        """Seconds from command to confirmation of each order, offered at a steady rate, sorted."""
+        orders = _orders(products, int(rate * seconds))
+        taken: list[float] = []
+        with self._reading(ORDER_EVENTS) as events:
+            began, at = time.perf_counter(), 0
+            heard = began
+            while at < len(orders) or self._sent:
+                pause = began + at / rate - time.perf_counter() if at < len(orders) else _A_LOOK
+                if pause <= 0:
+                    self._send(orders[at : at + 1])
+                    at += 1
+                    continue
+                self._producer.poll(0)
+                received = events.poll(pause)
+                if received is not None:
+                    heard = self._note([_checked(received)], heard, taken)
+        return sorted(taken)
+
+    def _send(self, orders: Sequence[Outgoing]) -> None:
+        now = time.perf_counter()
+        for order in orders:
+            key = order.key.encode()
+            if order.type == PlaceOrder.wire_type:
+                self._sent[key] = now
+            while True:
+                try:
+                    self._producer.produce(
+                        order.topic,
+                        order.payload.encode(),
+                        key,
+                        headers=dict(order.kafka_headers()),
+                        on_delivery=_delivered,
+                    )
+                    break
+                except BufferError:  # librdkafka's queue is full
+                    self._producer.poll(_A_LOOK)
+        self._producer.poll(0)
+
+    def _note(
+        self, received: Sequence[librdkafka.Message], heard: float, taken: list[float] | None = None
+    ) -> float:
+        """Take confirmations off the list; returns when the last one came."""
+        now = time.perf_counter()
+        for each in received:
+            value, key = each.value(), each.key()
+            if value and key and _CONFIRMED in value and (sent := self._sent.pop(key, None)):
+                heard = now
+                if taken is not None:
+                    taken.append(now - sent)
+        if self._sent and now - heard > _LONGEST_SILENCE:
+            raise TimeoutError(f"{len(self._sent)} orders are still not confirmed")
+        return heard
+
+    @contextmanager
+    def _reading(self, topic: Topic) -> Iterator[librdkafka.Consumer]:
+        """A consumer of what comes from now on."""
+        consumer = librdkafka.Consumer(
+            {
+                "bootstrap.servers": self._kafka,
+                "group.id": "benchmark",  # librdkafka asks for one; nothing is committed
+                "enable.auto.commit": False,
+                "fetch.wait.max.ms": 10,
+            }
+        )
+        try:
+            partitions = [
+                librdkafka.TopicPartition(topic.name, number) for number in range(topic.partitions)
+            ]
+            for partition in partitions:
+                _, partition.offset = consumer.get_watermark_offsets(partition, timeout=10)
+            consumer.assign(partitions)
+            yield consumer
+        finally:
+            consumer.close()
+
+
+def _orders(products: Sequence[UUID], count: int) -> list[Outgoing]:
+    made = []
+    for _ in range(count):
+        picked = random.sample(products, k=min(2, len(products)))
+        lines = tuple(CartLine(product_id=product, quantity=1) for product in picked)
+        made.append(record(PlaceOrder(order_id=new_message_id(), customer_id="bench", lines=lines)))
+    return made
+
+
+def _values(consumer: librdkafka.Consumer, within: float) -> list[librdkafka.Message]:
+    return [_checked(each) for each in consumer.consume(5000, within)]
+
+
+def _checked(received: librdkafka.Message) -> librdkafka.Message:
+    if (error := received.error()) is not None:
+        raise librdkafka.KafkaException(error)
+    return received
+
+
+def _delivered(error: librdkafka.KafkaError | None, _: librdkafka.Message) -> None:
+    if error is not None:
+        raise librdkafka.KafkaException(error)
