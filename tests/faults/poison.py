@@ -38,12 +38,15 @@ POISONS: dict[str, tuple[Callable[[Raw], Raw], str]] = {
 }
 """What is made of a good record, and what the reason of its parking must say."""
 
-# Where the first message of an order makes a row: there a trigger can make its handler raise.
+# Where the first message of an order writes a row: there a trigger can make its handler raise.
 FIRST_ROWS = {
-    "order": ("orders", "id"),
-    "inventory": ("reservation_orders", "order_id"),
-    "payment": ("payments", "order_id"),
+    "order": ("orders", "id", "true"),
+    "inventory": ("reservation_orders", "order_id", "true"),
+    "payment": ("payments", "order_id", "true"),
+    # Version 0 is written by the request that places the order, which is no message.
+    "gateway": ("orders", "order_id", "NEW.version > 0"),
 }
+"""Table, column of the order's id, and the condition under which a message writes the row."""
 
 
 @fault(name="poison", row=ROW)
@@ -91,7 +94,7 @@ async def handler_raises(beaten: Beaten, rng: random.Random) -> str:
     """The first messages of some orders fail in the database until somebody mends it; those of
     all others go on. A replay brings everything back."""
     service = rng.choice(sorted(FIRST_ROWS))
-    table, column = FIRST_ROWS[service]
+    table, column, when = FIRST_ROWS[service]
     one_in, seconds = rng.randint(10, 40), rng.uniform(2.0, 4.0)
     await beaten.work_in_hand()
     try:
@@ -99,7 +102,7 @@ async def handler_raises(beaten: Beaten, rng: random.Random) -> str:
         await beaten.rows(
             service,
             f"CREATE TRIGGER beaten BEFORE INSERT ON {table}"
-            " FOR EACH ROW EXECUTE FUNCTION beaten()",
+            f" FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION beaten()",
         )
 
         async def some() -> int:
