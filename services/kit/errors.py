@@ -55,6 +55,7 @@ INFRASTRUCTURE: Final = (
     asyncpg.TransactionRollbackError,  # deadlock, serialization failure
     asyncpg.ReadOnlySQLTransactionError,  # a fail-over in progress
     asyncpg.LockNotAvailableError,
+    asyncpg.InvalidCachedStatementError,  # a newer replica migrated; asyncpg has forgotten its plan
 )
 
 

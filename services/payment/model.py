@@ -197,7 +197,6 @@ class Result(StrEnum):
     IGNORED = "ignored"
     FOREIGN = "foreign"
     PARKED = "parked"
-    SENT = "sent"
 
 
 @dataclass(slots=True)

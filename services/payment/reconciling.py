@@ -25,10 +25,8 @@ from services.kit.errors import BrokerUnavailable
 from services.kit.messages import Outgoing
 from services.kit.service import Service
 from services.kit.telemetry import log
-from services.payment import event_rules, store, turns
-from services.payment.model import Result
+from services.payment import event_rules, turns
 from services.payment.provider import StripeAnswer
-from services.payment.store import DecidedEvent
 from services.payment.turns import Turn, TurnLost
 
 FOUND: Final = Counter(
@@ -106,7 +104,7 @@ class Reconciling:
 
     async def _feed(self, service: Service, page: list[dict[str, Any]], now: datetime) -> int:
         """Send what is not known; says how many."""
-        known = await store.known_events(service.pool, [listed["id"] for listed in page])
+        known = await turns.known_events(service.pool, [listed["id"] for listed in page])
         missing = [
             event
             for listed in reversed(page)  # the oldest first
@@ -117,11 +115,7 @@ class Reconciling:
             # While this service is behind they stay undecided for long: sent again each turn, they
             # would keep it there. To compare only without a lag would not do, because under steady
             # traffic there always is one.
-            sent = [
-                DecidedEvent(event, event_rules.order_of(event), Result.SENT, None, found=True)
-                for event in missing
-            ]
-            await store.save_events(service.pool, sent, now)
+            await turns.note_sent(service.pool, [event.event_id for event in missing], now)
         return len(missing)
 
     def _as_webhook(self, event: StripeEventReceived, now: datetime) -> Outgoing:

@@ -1,9 +1,10 @@
 """The SQL of the payment service: one function, one statement.
 
 Rows travel as one JSON array that `json_populate_recordset` reads by the table's own types, so a
-statement handles any number of rows. Payments are locked in the order of their ids by everybody,
-and before anything else, so that two batches wait for each other instead of deadlocking. (Two
-handlers in one batch lock one after the other; the rare deadlock is the kit's to repeat.)
+statement handles any number of rows. Columns are named, also where all are meant: a later release
+may have added some, and they get their defaults. Payments are locked in the order of their ids by
+everybody, and before anything else, so that two batches wait for each other instead of deadlocking.
+(Two handlers in one batch lock one after the other; the rare deadlock is the kit's to repeat.)
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -14,7 +15,7 @@ from uuid import UUID
 import orjson
 
 from contracts.stripe import StripeEventReceived
-from services.kit.db import Connection, Pool
+from services.kit.db import Connection
 from services.payment.model import (
     PAYMENT_COLUMNS,
     REFUND_COLUMNS,
@@ -35,12 +36,12 @@ async def insert_payments(db: Connection, payments: Iterable[Payment]) -> set[UU
     """Insert those that are not there yet; returns which were inserted. Also the check whether a
     payment exists: two replicas that ask at once wait here, and one of them is told."""
     rows = await db.fetch(
-        """
-        INSERT INTO payments
-        SELECT * FROM json_populate_recordset(NULL::payments, $1::json) ORDER BY order_id
+        f"""
+        INSERT INTO payments ({_PAYMENT})
+        SELECT {_PAYMENT} FROM json_populate_recordset(NULL::payments, $1::json) ORDER BY order_id
         ON CONFLICT (order_id) DO NOTHING
         RETURNING order_id
-        """,
+        """,  # noqa: S608
         _json(payment.row() for payment in payments),
     )
     return {row["order_id"] for row in rows}
@@ -68,7 +69,9 @@ async def lock_payments(
             **{
                 **row,
                 "status": Status(row["status"]),
-                "disputes": orjson.loads(row["disputes"]),
+                # Null in rows of replicas of the version before.
+                "disputed": bool(row["disputed"]),
+                "disputes": orjson.loads(row["disputes"] or "{}"),
             }
         )
         for row in rows
@@ -166,9 +169,9 @@ async def refunds_of(db: Connection, order_ids: Collection[UUID]) -> list[Refund
 async def save_refunds(db: Connection, refunds: Iterable[Refund]) -> None:
     """Insert or write back refunds of payments that are locked by this transaction."""
     await db.execute(
-        """
-        INSERT INTO refunds AS refund
-        SELECT * FROM json_populate_recordset(NULL::refunds, $1::json)
+        f"""
+        INSERT INTO refunds AS refund ({_REFUND})
+        SELECT {_REFUND} FROM json_populate_recordset(NULL::refunds, $1::json)
         ON CONFLICT (refund_id) DO UPDATE
            SET amount = excluded.amount,
                status = excluded.status,
@@ -177,7 +180,7 @@ async def save_refunds(db: Connection, refunds: Iterable[Refund]) -> None:
                failure_message = excluded.failure_message,
                updated_at = excluded.updated_at
          WHERE refund.order_id = excluded.order_id
-        """,
+        """,  # noqa: S608
         _json(refunds),
     )
 
@@ -188,20 +191,8 @@ async def save_refunds(db: Connection, refunds: Iterable[Refund]) -> None:
 async def decided_events(db: Connection, event_ids: Collection[str]) -> set[str]:
     """Which events were decided before. Parked ones were not: their replay is to be tried."""
     rows = await db.fetch(
-        """
-        SELECT event_id
-          FROM stripe_events
-         WHERE event_id = ANY($1) AND outcome NOT IN ('parked', 'sent')
-        """,
+        "SELECT event_id FROM stripe_events WHERE event_id = ANY($1) AND outcome <> 'parked'",
         list(event_ids),
-    )
-    return {row["event_id"] for row in rows}
-
-
-async def known_events(pool: Pool, event_ids: Collection[str]) -> set[str]:
-    """Which events have come or are on their way; one that is parked has its person."""
-    rows = await pool.fetch(
-        "SELECT event_id FROM stripe_events WHERE event_id = ANY($1)", list(event_ids)
     )
     return {row["event_id"] for row in rows}
 
@@ -215,11 +206,8 @@ class DecidedEvent(NamedTuple):
     """Whether it was found in Stripe's list."""
 
 
-async def save_events(
-    db: "Connection | Pool", decided: Sequence[DecidedEvent], now: datetime
-) -> None:
-    """Store what became of each event. What was decided replaces `parked` and `sent`, and is not
-    replaced by `sent`."""
+async def save_events(db: Connection, decided: Sequence[DecidedEvent], now: datetime) -> None:
+    """Store what became of each event; a replay replaces `parked`."""
     await db.execute(
         """
         INSERT INTO stripe_events (event_id, event_type, created, object_id, order_id,
@@ -233,7 +221,6 @@ async def save_events(
         ON CONFLICT (event_id) DO UPDATE
            SET outcome = excluded.outcome, reason = excluded.reason, order_id = excluded.order_id,
                found = excluded.found
-         WHERE excluded.outcome <> 'sent'
         """,
         [item.event.event_id for item in decided],
         [item.event.event_type for item in decided],
@@ -249,8 +236,14 @@ async def save_events(
 
 
 async def forget_events(db: Connection, before: datetime) -> None:
-    """Delete events received before then."""
-    await db.execute("DELETE FROM stripe_events WHERE received_at < $1", before)
+    """Delete events received, or sent, before then."""
+    await db.execute(
+        """
+        WITH sent AS (DELETE FROM events_sent WHERE sent_at < $1)
+        DELETE FROM stripe_events WHERE received_at < $1
+        """,
+        before,
+    )
 
 
 def _json(rows: Iterable[Any]) -> str:

@@ -1,10 +1,12 @@
-"""How far the comparisons with Stripe have come, and whose turn it is: one function, one statement.
+"""How far the comparisons with Stripe have come, what they have sent, and whose turn it is: one
+function, one statement.
 
 A turn outlives transactions, since Stripe is called in the middle of it. So it is a lease and no
 lock: a replica that dies in its turn is followed by another one, and what it brings when it was
 only away for long is turned away by its token.
 """
 
+from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Literal, NamedTuple
 from uuid import UUID, uuid4
@@ -89,3 +91,29 @@ async def seconds_behind(db: Connection, compared: Compared) -> float:
         compared,
     )
     return seconds
+
+
+async def known_events(pool: Pool, event_ids: Collection[str]) -> set[str]:
+    """Which events have come or are on their way; one that is parked has its person."""
+    rows = await pool.fetch(
+        """
+        SELECT event_id FROM stripe_events WHERE event_id = ANY($1)
+         UNION
+        SELECT event_id FROM events_sent WHERE event_id = ANY($1)
+        """,
+        list(event_ids),
+    )
+    return {row["event_id"] for row in rows}
+
+
+async def note_sent(pool: Pool, event_ids: Collection[str], now: datetime) -> None:
+    """Remember which events are on their way."""
+    await pool.execute(
+        """
+        INSERT INTO events_sent (event_id, sent_at)
+        SELECT unnest($1::text[]), $2
+        ON CONFLICT (event_id) DO NOTHING
+        """,
+        list(event_ids),
+        now,
+    )

@@ -11,6 +11,8 @@ import pytest
 
 from contracts.message import new_message_id, sent_at_ms
 from services.kit import inbox
+from services.kit.db import open_pool
+from services.kit.errors import is_infrastructure
 from services.kit.migrate import MigrationFailed, migrate
 
 
@@ -38,6 +40,27 @@ async def test_a_broken_migration_says_why_and_leaves_nothing_behind(
     db = await asyncpg.connect(database)
     assert await db.fetchval("SELECT to_regclass('half')") is None
     await db.close()
+
+
+async def test_a_migration_by_a_newer_replica_costs_a_running_one_a_repeat(database: str) -> None:
+    db = await asyncpg.connect(database)
+    pool = await open_pool(database, size=2, application="test")
+
+    async def look() -> list[asyncpg.Record]:
+        async with pool.acquire() as held, held.transaction():
+            return await held.fetch("SELECT * FROM changing")
+
+    try:
+        await db.execute("CREATE TABLE changing (id int)")
+        await look()
+        await db.execute("ALTER TABLE changing ADD COLUMN later int")
+        with pytest.raises(asyncpg.InvalidCachedStatementError) as raised:
+            await look()
+        assert is_infrastructure(raised.value)
+        assert await look() == []
+    finally:
+        await pool.close()
+        await db.close()
 
 
 async def partitions(db: "asyncpg.Connection[asyncpg.Record]") -> set[str]:

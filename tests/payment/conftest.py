@@ -34,7 +34,7 @@ async def pool(servers: LocalStack) -> AsyncIterator[Pool]:
 async def bench(pool: Pool) -> Bench:
     """The service's handlers and workers on an empty queue."""
     async with pool.acquire() as db:
-        await db.execute("TRUNCATE payments, refunds, stripe_calls, stripe_events")
+        await db.execute("TRUNCATE payments, refunds, stripe_calls, stripe_events, events_sent")
         await db.execute(
             """
             UPDATE reconciliation

@@ -56,6 +56,31 @@ async def paid(bench: Bench) -> tuple[UUID, str]:
     return order_id, intent
 
 
+async def test_columns_that_a_later_release_added_get_their_defaults(bench: Bench) -> None:
+    """It migrates while this one is at work."""
+    tables = ("payments", "refunds")
+    for table in tables:
+        await bench.fetch(f"ALTER TABLE {table} ADD COLUMN later int NOT NULL DEFAULT 7")
+    try:
+        order_id, _ = await paid(bench)
+        await bench.hear(refund(order_id))
+        for table in tables:
+            (row,) = await bench.fetch(f"SELECT later FROM {table}")
+            assert row["later"] == 7
+    finally:
+        for table in tables:
+            await bench.fetch(f"ALTER TABLE {table} DROP COLUMN later")
+
+
+async def test_a_payment_that_the_release_before_inserted_has_no_dispute(bench: Bench) -> None:
+    """It does not know of disputes, and inserts whole rows: nothing stands there."""
+    order_id, intent = await opened(bench)
+    await bench.fetch("UPDATE payments SET disputed = NULL, disputes = NULL")
+    await bench.hear(dispute_event("created", "needs_response", intent))
+    row = await bench.payment(order_id)
+    assert (row["disputed"], row["disputes"]) == (True, '{"du_1": "needs_response"}')
+
+
 async def test_asked_twice_there_is_one_intent_and_two_answers(bench: Bench) -> None:
     order_id = uuid4()
     assert await bench.hear(request(order_id)) == []

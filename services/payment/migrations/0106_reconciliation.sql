@@ -1,5 +1,5 @@
--- A webhook may never come. What Stripe knows is therefore compared with what is known here, in two
--- ways: event by event, from Stripe's own list, and payment by payment, for those open too long.
+-- What Stripe knows is compared with what is known here, in two ways: event by event, from Stripe's
+-- own list, and payment by payment, for those open too long.
 
 -- migrate:up
 CREATE TABLE reconciliation (
@@ -28,27 +28,6 @@ SELECT 'payments', coalesce(min(created_at), now())
 -- those that are open would be smaller, but cost each payment a sixth more.
 CREATE INDEX payments_by_age ON payments (created_at);
 
-CREATE INDEX refunds_unsettled ON refunds (created_at) WHERE status IN ('pending', 'failing');
-
-ALTER TABLE stripe_events
-    ADD COLUMN found boolean NOT NULL DEFAULT false,
-    DROP CONSTRAINT valid_event_outcome,
-    ADD CONSTRAINT valid_event_outcome CHECK (outcome IN
-        ('applied', 'stale', 'checking', 'ignored', 'foreign', 'parked', 'sent'));
-
-COMMENT ON COLUMN stripe_events.found IS 'in Stripe''s list: its webhook had not come';
-COMMENT ON COLUMN stripe_events.outcome IS
-    'applied: changed the payment. stale: nothing new. checking: Stripe is asked what is true. '
-    'ignored: a type of no interest. foreign: not about an order of ours. parked: for a person. '
-    'sent: found in Stripe''s list, and on its way through Kafka.';
-
 -- migrate:down
-DELETE FROM stripe_events WHERE outcome = 'sent';
-ALTER TABLE stripe_events
-    DROP COLUMN found,
-    DROP CONSTRAINT valid_event_outcome,
-    ADD CONSTRAINT valid_event_outcome CHECK (outcome IN
-        ('applied', 'stale', 'checking', 'ignored', 'foreign', 'parked'));
-DROP INDEX refunds_unsettled;
 DROP INDEX payments_by_age;
 DROP TABLE reconciliation;
