@@ -14,7 +14,7 @@ LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
 .PHONY: help up down clean demo test lint types format token logs status schemas docs verify \
-	faults soak bench lock
+	faults soak upgrade bench lock
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
@@ -71,6 +71,9 @@ faults: $(ENVIRONMENT)  ## beat a stack of its own and judge it: make faults SEE
 soak: $(ENVIRONMENT)  ## the same for long, on three brokers: make soak MINUTES=60
 	@$(RUN) tests.faults --brokers 3 --faults 10 \
 		--minutes $(or $(MINUTES),$(error say how long: make soak MINUTES=60))
+
+upgrade: $(ENVIRONMENT)  ## the release before and this one side by side under load, and back
+	@$(RUN) tests.faults.upgrade $(ARGS)
 
 bench: $(ENVIRONMENT)  ## measure the saga
 	$(RUN) benchmarks.saga $(ARGS)

@@ -57,9 +57,15 @@ class Process:
         return str(record["settings"]) if record else None
 
     def start(
-        self, command: Sequence[str], environment: Mapping[str, str], *, settings: str = ""
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        *,
+        settings: str = "",
+        folder: Path = PROJECT,
     ) -> None:
-        """Starts the command in a session of its own: it outlives us and gets no Ctrl-C of ours."""
+        """Starts the command in a session of its own: it outlives us and gets no Ctrl-C of ours.
+        Python finds the project's modules in `folder`."""
         self.log.parent.mkdir(exist_ok=True)
         self._record.parent.mkdir(exist_ok=True)
         if self.log.exists() and self.log.stat().st_size > LOG_BYTES_KEPT:
@@ -67,7 +73,7 @@ class Process:
         with self.log.open("ab") as log:
             child = subprocess.Popen(
                 command,
-                cwd=PROJECT,
+                cwd=folder,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

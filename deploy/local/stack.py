@@ -23,7 +23,7 @@ import httpx
 from deploy.create_topics import create_topics
 from deploy.local.directory import Directory, is_service
 from deploy.local.errors import StackError
-from deploy.local.home import Home, write_private
+from deploy.local.home import PROJECT, Home, write_private
 from deploy.local.services import SERVICES, STRIPE, service_of
 
 SECONDS_TO_READY = 60
@@ -102,9 +102,17 @@ class LocalStack(Directory):
 
     # -- one process -----------------------------------------------------------------------
 
-    def start(self, name: str, *, env: Mapping[str, str] | None = None, wait: bool = True) -> None:
-        """Starts one process, by default waiting until it is ready. `env` is for this start only
-        and for services only."""
+    def start(
+        self,
+        name: str,
+        *,
+        env: Mapping[str, str] | None = None,
+        wait: bool = True,
+        source: Path = PROJECT,
+    ) -> None:
+        """Starts one process, by default waiting until it is ready. For this start and for
+        services only: `env`, and `source`, the checkout whose code runs, which may be another
+        release; packages are those of this one either way."""
         process = self.process(name)
         if process.pid is not None:
             raise StackError(f"{name} runs already", todo="stop it first", log=process.log)
@@ -117,6 +125,7 @@ class LocalStack(Directory):
                 service_of(name).command,
                 self.environment_of(name) | dict(env or {}),
                 settings=self._digest(name),
+                folder=source,
             )
             if wait:
                 self.wait_ready(name)

@@ -126,14 +126,16 @@ class Beaten:
         total = 0.0
         for process, pid in self.stack.status().items():
             if pid and is_service(process) and service_of(process).name == service:
-                answer = await self.client.get(f"{self.stack.url(process)}/metrics")
-                total += sum(
-                    sample.value
-                    for family in text_string_to_metric_families(answer.raise_for_status().text)
-                    for sample in family.samples
-                    if sample.name == name
-                )
+                total += await self.metric_of(process, name)
         return total
+
+    async def metric_of(self, process: str, name: str) -> float:
+        """The sum of a metric of one process over all labels."""
+        answer = await self.client.get(f"{self.stack.url(process)}/metrics")
+        families = text_string_to_metric_families(answer.raise_for_status().text)
+        return sum(
+            sample.value for family in families for sample in family.samples if sample.name == name
+        )
 
     # -- processes -------------------------------------------------------------------------
 

@@ -66,7 +66,7 @@ class Proxy:
             _reset(writer)
             return
         try:
-            back, forth = await asyncio.open_connection(*self._upstream)
+            back, forth = await self._connect()
         except OSError:
             _reset(writer)
             return
@@ -77,6 +77,9 @@ class Proxy:
             )
         finally:
             self._open -= {writer, forth}
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return await asyncio.open_connection(*self._upstream)
 
     async def _carry(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, direction: str

@@ -1,0 +1,130 @@
+"""What every trial of the system has around it: a fresh stack, customers, rest, and a judgement."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+import httpx
+
+from deploy.local.home import PROJECT
+from deploy.local.shop import Shop
+from deploy.local.stack import LocalStack
+from deploy.verify.evidence import Evidence
+from deploy.verify.invariants import Finding, check_all
+from deploy.verify.rest import come_to_rest, gather
+from tests.faults.driver import PRICE, Load, browsers
+from tests.faults.nemesis import Beaten, NotStruck
+from tests.faults.network import Network
+from tests.faults.verdict import model_breaches
+from tests.looking import TO_REST, system_of
+
+HOME = PROJECT / ".local" / "faults"
+# Impatient, so that what a fault interrupts goes on within seconds.
+IMPATIENT = {
+    "STEP_TIMEOUT_SECONDS": "2",
+    "OUTBOX_LEASE_SECONDS": "1",
+    "SESSION_TIMEOUT_SECONDS": "6",
+    "RECONCILE_SECONDS": "2",
+    "RESERVATION_SECONDS": "15",
+}
+WARM_UP = 2.0
+
+
+@dataclass
+class Judgement:
+    broken: list[str] = field(default_factory=list)
+    """What was seen of the system meanwhile that it must not do."""
+    findings: list[Finding] = field(default_factory=list)
+    model: list[str] = field(default_factory=list)
+    orders: int = 0
+    seconds: dict[str, float] = field(default_factory=dict)
+    """How long each part took."""
+
+    @property
+    def wrong(self) -> list[str]:
+        """All breaches of promises; empty when none was found."""
+        found = [*self.broken, *(f"model: {each}" for each in self.model)]
+        for finding in self.findings:
+            found += [f"{finding.invariant.number}: {each}" for each in finding.breaches]
+        return found
+
+
+@asynccontextmanager
+async def fresh(stack: LocalStack) -> AsyncIterator[Beaten]:
+    """An empty stack with a proxy on every link, for the caller to start; all is stopped at the
+    end."""
+    with stack.home.lock():
+        await asyncio.to_thread(stack.clean)
+        network = Network(stack)
+        await asyncio.to_thread(network.start)
+        try:
+            async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+                yield Beaten(stack, network, client)
+        finally:
+            await asyncio.to_thread(stack.down)
+            network.stop()
+
+
+async def judge(
+    beaten: Beaten,
+    judgement: Judgement,
+    trial: Callable[[], Awaitable[None]],
+    *,
+    rate: float,
+    seed: int,
+) -> Evidence:
+    """Offer so many orders a second until the trial is over, let everything come to its end, and
+    compare databases, topics, Stripe and the model."""
+    stack = beaten.stack
+    async with browsers() as http:
+        load = Load(stack, http, seed, await _products(stack, beaten.client))
+        stop, began = asyncio.Event(), time.monotonic()
+        offering = asyncio.create_task(load.offer(rate, stop))
+        try:
+            await asyncio.sleep(WARM_UP)
+            await trial()
+        finally:
+            stop.set()
+            judgement.seconds["trial"] = time.monotonic() - began
+            await offering
+    began = time.monotonic()
+    await _everything_ends(beaten)
+    judgement.seconds["rest"] = time.monotonic() - began
+    evidence = await gather(system_of(stack), TO_REST)
+    judgement.orders = len(evidence.orders)
+    judgement.findings = check_all(evidence, load.told)
+    judgement.model = list(model_breaches(evidence, load.stories))
+    judgement.model += [f"still parked: {each.what} ({each.number})" for each in evidence.parked]
+    return evidence
+
+
+async def _everything_ends(beaten: Beaten) -> None:
+    """Unpaid reservations run out, too: every order has its end, and the model can tell which."""
+
+    async def all_decided() -> int:
+        (row,) = await beaten.rows(
+            "order", "SELECT count(*) FROM orders WHERE saga_state = 'awaiting_payment'"
+        )
+        return int(row["count"] == 0)
+
+    system = system_of(beaten.stack)
+    await come_to_rest(system, TO_REST)  # until then, orders that will wait may not wait yet
+    with suppress(NotStruck):  # the model then says which order is left
+        await beaten.until(all_decided, within=TO_REST, otherwise="", every=0.5)
+
+
+async def _products(stack: LocalStack, client: httpx.AsyncClient) -> list[str]:
+    """Two of which there is enough, and one that sells out."""
+    staff = Shop(
+        client, gateway=stack.gateway, stripe=stack.stripe, token=stack.token("staff", "admin")
+    )
+    return [
+        await staff.add_product(name, price=PRICE, stock=stock)
+        for name, stock in (("Print", 100_000), ("Poster", 100_000), ("Original", 40))
+    ]
+
+
+def silent(_line: str) -> None:
+    """For a stack whose progress lines would drown the evidence."""
