@@ -203,7 +203,7 @@ async def _all(calls: Iterable[Awaitable[object]]) -> None:
 
 
 def main(
-    rate: Annotated[float, typer.Option(help="Orders offered per second.")] = 50,
+    rate: Annotated[float, typer.Option(help="Orders offered per second.")] = 20,
     short: Annotated[bool, typer.Option(help="As in CI: all at once, forward and back.")] = False,
 ) -> None:
     """Run both releases side by side. Exits with 1 on a breach."""
