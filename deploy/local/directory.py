@@ -35,15 +35,22 @@ class Directory:
     """
 
     def __init__(
-        self, home: Home, environment: Mapping[str, str], *, brokers: int = 1, linked: bool = False
+        self,
+        home: Home,
+        environment: Mapping[str, str],
+        *,
+        brokers: int = 1,
+        linked: bool = False,
+        kafka: type[Kafka] = Kafka,
+        postgres: type[Postgres] = Postgres,
     ) -> None:
         self.home = home
         self.brokers = ("kafka", *(f"kafka-{number}" for number in range(2, brokers + 1)))
         clients = [service.name for service in SERVICES] if linked else []
         self._kafka_servers = {
-            name: Kafka(home, name, names=self.brokers, clients=clients) for name in self.brokers
+            name: kafka(home, name, names=self.brokers, clients=clients) for name in self.brokers
         }
-        self.postgres_server = Postgres(home)
+        self.postgres_server = postgres(home)
         self.infrastructure: Mapping[str, Kafka | Postgres] = {
             **self._kafka_servers,
             "postgres": self.postgres_server,
@@ -81,6 +88,16 @@ class Directory:
         """What the stand-in signs webhooks with (the first, where several are given)."""
         return self.environment_of(STRIPE.name)["STRIPE_WEBHOOK_SECRET"]
 
+    @property
+    def stripe_key(self) -> str:
+        """The secret key of the shop's account at Stripe."""
+        return self.environment_of("payment")["STRIPE_SECRET_KEY"]
+
+    @property
+    def where_logs_are(self) -> str:
+        """For a person to read."""
+        return str(self.home.logs)
+
     def create_database(self, name: str) -> str:
         """Makes an empty database, dropping one of that name; returns a superuser's address."""
         return self.postgres_server.create_database(name)
@@ -99,7 +116,9 @@ class Directory:
 
     def process(self, name: str) -> Process:
         """The process of that name, running or not. Raises StackError for an unknown name."""
-        if not (name in self.infrastructure or is_service(name) or name in self.recorded()):
+        if server := self.infrastructure.get(name):
+            return server.process
+        if not (is_service(name) or name in self.recorded()):
             known = [*self.infrastructure, STRIPE.name, *(service.name for service in SERVICES)]
             raise StackError(
                 f"there is no process {name!r}", todo=f"name one of {', '.join(known)}"

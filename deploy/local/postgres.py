@@ -19,6 +19,7 @@ from deploy.local.errors import StackError, tail
 from deploy.local.home import PROJECT, Home, write_private
 from deploy.local.process import Process, account, unprivileged
 
+VERSION = 18
 FILES = PROJECT / "deploy" / "postgres"
 DATABASES = ("orders", "inventory", "payment", "gateway")
 SECONDS_TO_START = 60
@@ -165,7 +166,7 @@ def _programs() -> Path:
             todo="`make` again, to install it from requirements.lock; where it does not exist for "
             "the platform, use `docker compose up`",
         )
-    return Path(package.origin).parent / "pginstall18" / "bin"
+    return Path(package.origin).parent / f"pginstall{VERSION}" / "bin"
 
 
 def _environment() -> dict[str, str]:

@@ -24,6 +24,8 @@ from deploy.create_topics import create_topics
 from deploy.local.directory import Directory, is_service
 from deploy.local.errors import StackError
 from deploy.local.home import PROJECT, Home, write_private
+from deploy.local.kafka import Kafka
+from deploy.local.postgres import Postgres
 from deploy.local.services import SERVICES, STRIPE, service_of
 
 SECONDS_TO_READY = 60
@@ -37,7 +39,8 @@ class LocalStack(Directory):
     `environment` is given to every service; `replicas` says how many processes of a service `up`
     starts (1 unless said); `brokers` is the size of the Kafka cluster, where three make copies of
     everything. `linked` is for tests of the network: every service then talks over links
-    (`links()`), which the caller must serve before it starts one.
+    (`links()`), which the caller must serve before it starts one. `kafka` and `postgres` are how
+    the servers are run: from packages, unless a test has them in containers.
     Processes outlive the caller: end with `down`.
     Methods raise StackError, whose text says what failed and what to do.
     """
@@ -50,26 +53,31 @@ class LocalStack(Directory):
         replicas: Mapping[str, int] | None = None,
         brokers: int = 1,
         linked: bool = False,
+        kafka: type[Kafka] = Kafka,
+        postgres: type[Postgres] = Postgres,
         say: Callable[[str], None] = print,
     ) -> None:
-        super().__init__(Home(home, say), environment or {}, brokers=brokers, linked=linked)
+        super().__init__(
+            Home(home, say),
+            environment or {},
+            brokers=brokers,
+            linked=linked,
+            kafka=kafka,
+            postgres=postgres,
+        )
         self._replicas = dict(replicas or {})
         self._say = say
         self._writing = threading.Lock()
 
     # -- the whole -------------------------------------------------------------------------
 
-    def up(self, *, infrastructure: bool = True) -> None:
-        """Starts what does not run and leaves the rest; returns when everything is ready.
-
-        Without `infrastructure`, Kafka and PostgreSQL are somebody else's, at this home's ports.
-        """
+    def up(self) -> None:
+        """Starts what does not run and leaves the rest; returns when everything is ready."""
         names = [name for service in SERVICES for name in self._names(service.name)]
         # The stand-in is told the gateway's port, which therefore must not move any more.
         for name in (STRIPE.name, *names):
             self._claim_port(name)
-        below = [self.up_infrastructure] if infrastructure else []
-        _together([*below, partial(self._ensure, STRIPE.name)])
+        _together([self.up_infrastructure, partial(self._ensure, STRIPE.name)])
         _together([partial(self._ensure, name) for name in names])
         self._write_stack_file()
 
