@@ -116,7 +116,7 @@ def http() -> str:
     _, app = build_gateway(
         GatewaySettings(
             database_url="postgresql://",
-            kafka_bootstrap_servers="-",
+            kafka_bootstrap_servers="nobody:1",
             jwt_secret=SecretStr("-" * 32),
             stripe_webhook_secret=SecretStr("-"),
         )

@@ -7,13 +7,33 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
 from services.kit.errors import is_infrastructure
+from services.kit.settings import explained
 from services.kit.telemetry import STATEMENTS, log
 
 # asyncpg's classes are generic for type checkers only, so the aliases are text.
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-__all__ = ["Connection", "Pool", "is_infrastructure", "open_pool"]
+__all__ = ["Connection", "Pool", "is_infrastructure", "leave_if_refused", "open_pool"]
+
+
+async def leave_if_refused(dsn: str) -> None:
+    """Leave with an explanation where the server is there and will not let us in, however long
+    we wait. One that is away is left to `open_pool`."""
+    try:
+        connection = await asyncpg.connect(dsn, timeout=10)
+    except (
+        asyncpg.ClientConfigurationError,
+        asyncpg.InvalidAuthorizationSpecificationError,  # and its child, the wrong password
+        asyncpg.InvalidCatalogNameError,
+        asyncpg.InsufficientPrivilegeError,
+    ) as error:
+        raise explained([f"DATABASE_URL: {error}"]) from None
+    except Exception as error:
+        if not is_infrastructure(error):
+            raise
+    else:
+        await connection.close()
 
 
 async def open_pool(dsn: str, *, size: int, application: str) -> Pool:

@@ -1,22 +1,33 @@
-"""Settings that every service has, from environment variables.
+"""Settings that every service has, from environment variables and from files of secrets.
 
 Each service subclasses `ServiceSettings`. A missing or malformed value stops the start with one
 line per problem.
 """
 
+import os
+import re
 import sys
+from pathlib import Path
 from typing import Any, Literal, Self
+from urllib.parse import quote, urlsplit, urlunsplit
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_BROKER = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 
 
 class ServiceSettings(BaseSettings):
-    """Environment variables of the same names in capitals."""
+    """Environment variables of the same names in capitals; or files of the same names in the
+    folder `SECRETS_FOLDER`, where Docker and Kubernetes put secrets. A variable comes first."""
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True)
 
     database_url: str = Field(description="PostgreSQL DSN of the service's own database")
+    database_password: SecretStr | None = Field(
+        default=None,
+        description="goes into `DATABASE_URL`, so that only the password need be a secret",
+    )
     kafka_bootstrap_servers: str = Field(description="host:port, comma-separated")
     http_host: str = Field(default="127.0.0.1", description="where the service listens")
     http_port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free one")
@@ -65,14 +76,53 @@ class ServiceSettings(BaseSettings):
         default=None, description="tests only: the crash point at which the process kills itself"
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _password_in_the_address(cls, given: dict[str, Any]) -> dict[str, Any]:
+        address, password = given.get("database_url"), given.get("database_password")
+        if not address or not password:
+            return given
+        if isinstance(password, SecretStr):
+            password = password.get_secret_value()
+        parts = urlsplit(address)
+        user, _, where = parts.netloc.rpartition("@")
+        user = user.partition(":")[0]
+        netloc = f"{user}:{quote(password, safe='')}@{where}"
+        return given | {"database_url": urlunsplit(parts._replace(netloc=netloc))}
+
+    @model_validator(mode="after")
+    def _addresses(self) -> Self:
+        if not re.match(r"postgres(ql)?://", self.database_url):
+            raise ValueError("DATABASE_URL must be postgresql://user:password@host:port/database")
+        brokers = self.kafka_bootstrap_servers.split(",")
+        if wrong := [broker for broker in brokers if not _BROKER.fullmatch(broker)]:
+            raise ValueError(f"KAFKA_BOOTSTRAP_SERVERS must be host:port,host:port; not {wrong}")
+        return self
+
     @classmethod
     def from_environment(cls, **overrides: Any) -> Self:
-        """Read the environment, or leave with an explanation."""
+        """Read environment and files, or leave with an explanation."""
         try:
-            return cls(**overrides)
+            return cls(_secrets_dir=secrets_folder(), **overrides)
         except ValidationError as error:
-            for problem in error.errors():
-                name = ".".join(map(str, problem["loc"])).upper() or cls.__name__
-                print(f"setting {name}: {problem['msg']}", file=sys.stderr)
-            print("Set these environment variables and start again.", file=sys.stderr)
-            raise SystemExit(78) from None  # EX_CONFIG
+            problems = [
+                f"{'.'.join(map(str, each['loc'])).upper() or cls.__name__}: {each['msg']}"
+                for each in error.errors()
+            ]
+        except OSError as error:
+            problems = [f"SECRETS_FOLDER: {error}"]
+        raise explained(problems)
+
+
+def secrets_folder() -> Path | None:
+    """Where secrets are files, each named as its setting; None where there is no such folder."""
+    folder = Path(os.environ.get("SECRETS_FOLDER", "/run/secrets"))
+    return folder if folder.is_dir() else None
+
+
+def explained(problems: list[str]) -> SystemExit:
+    """To be raised: a line per problem, each beginning with a setting's name; shows no secret."""
+    for problem in problems:
+        print(f"setting {problem}", file=sys.stderr)
+    print("Correct these settings and start again.", file=sys.stderr)
+    return SystemExit(78)  # EX_CONFIG

@@ -12,6 +12,11 @@ _KEY = re.compile(r"(sk|rk)_(test|live)_\w+")
 
 
 class PaymentSettings(ServiceSettings):
+    production: bool = Field(
+        default=False,
+        description="real customers and real money: takes a live key of Stripe, which is taken "
+        "nowhere else",
+    )
     payment_provider: Literal["stripe", "instant"] = Field(
         default="stripe", description="instant: every payment succeeds at once, for benchmarks"
     )
@@ -63,6 +68,8 @@ class PaymentSettings(ServiceSettings):
     def _key_fits_address(self) -> Self:
         key = self.stripe_secret_key.get_secret_value()
         if self.payment_provider == "instant":
+            if self.production:
+                raise ValueError("PRODUCTION is set and PAYMENT_PROVIDER=instant takes no money")
             if "_live_" in key:
                 raise ValueError("PAYMENT_PROVIDER=instant takes no live STRIPE_SECRET_KEY")
             return self
@@ -75,6 +82,16 @@ class PaymentSettings(ServiceSettings):
             raise ValueError(
                 "STRIPE_SECRET_KEY is a live key and STRIPE_API_BASE is set: a live key goes to "
                 "Stripe only. Unset STRIPE_API_BASE, or use a test key"
+            )
+        if self.livemode and not self.production:
+            raise ValueError(
+                "STRIPE_SECRET_KEY is a live key and PRODUCTION is not set: use a test key, or set "
+                "PRODUCTION=true where the customers are real"
+            )
+        if self.production and not self.livemode:
+            raise ValueError(
+                "PRODUCTION is set and STRIPE_SECRET_KEY is a test key: goods would be sent for "
+                "payments that move no money"
             )
         if self.stripe_api_base and not re.match(r"https?://", self.stripe_api_base):
             raise ValueError("STRIPE_API_BASE must start with http:// or https://")

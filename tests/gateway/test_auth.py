@@ -19,7 +19,10 @@ SECRET = "a secret that only tests know, 32+"
 
 def settings(**given: Any) -> Settings:
     return Settings(
-        database_url="-", kafka_bootstrap_servers="-", stripe_webhook_secret="whsec", **given
+        database_url="postgresql://x",
+        kafka_bootstrap_servers="x:1",
+        stripe_webhook_secret="whsec",
+        **given,
     )
 
 

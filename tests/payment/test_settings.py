@@ -18,7 +18,20 @@ def settings(**given: Any) -> PaymentSettings:
 def test_a_live_key_never_goes_to_a_stand_in(key: str) -> None:
     with pytest.raises(ValidationError, match="a live key goes to Stripe only"):
         settings(stripe_secret_key=key, stripe_api_base=STANDIN)
-    assert settings(stripe_secret_key=key).terms.livemode
+    assert settings(stripe_secret_key=key, production=True).terms.livemode
+
+
+@pytest.mark.parametrize("key", ["sk_live_abc", "rk_live_abc"])
+def test_a_live_key_is_taken_in_production_only(key: str) -> None:
+    with pytest.raises(ValidationError, match="is a live key and PRODUCTION is not set"):
+        settings(stripe_secret_key=key)
+
+
+def test_production_takes_real_money_only() -> None:
+    with pytest.raises(ValidationError, match="payments that move no money"):
+        settings(stripe_secret_key="sk_test_abc", production=True)
+    with pytest.raises(ValidationError, match="takes no money"):
+        settings(payment_provider="instant", production=True)
 
 
 def test_benchmarks_take_no_live_key() -> None:

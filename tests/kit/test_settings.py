@@ -1,0 +1,99 @@
+"""A service that is told something wrong does not start, and says in one line what it is."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from deploy.local.stack import LocalStack
+from services.gateway.settings import Settings as GatewaySettings
+from services.kit.settings import ServiceSettings
+from services.payment.settings import PaymentSettings
+
+RIGHT = {
+    "DATABASE_URL": "postgresql://orders@db:5432/orders",
+    "KAFKA_BOOTSTRAP_SERVERS": "kafka-1:9092,[::1]:9092",
+    "STRIPE_SECRET_KEY": "sk_test_abc",
+    "STRIPE_WEBHOOK_SECRET": "whsec_abc",
+    "JWT_SECRET": "a" * 32,
+}
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """All is right, but for what a test changes."""
+    monkeypatch.setenv("SECRETS_FOLDER", str(tmp_path))
+    for name, value in RIGHT.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "name", "value", "line"),
+    [
+        (ServiceSettings, "DATABASE_URL", None, "setting DATABASE_URL: Field required"),
+        (ServiceSettings, "DATABASE_URL", "db:5432", "DATABASE_URL must be postgresql://"),
+        (ServiceSettings, "KAFKA_BOOTSTRAP_SERVERS", "kafka", "must be host:port"),
+        (ServiceSettings, "KAFKA_BOOTSTRAP_SERVERS", "k:1,http://k:2", "not ['http://k:2']"),
+        (ServiceSettings, "BATCH_SIZE", "many", "setting BATCH_SIZE: Input should be a valid int"),
+        (PaymentSettings, "STRIPE_SECRET_KEY", None, "STRIPE_SECRET_KEY must be a secret"),
+        (PaymentSettings, "STRIPE_SECRET_KEY", "sk_live_abc", "PRODUCTION is not set"),
+        (GatewaySettings, "STRIPE_WEBHOOK_SECRET", None, "setting STRIPE_WEBHOOK_SECRET: Field"),
+        (GatewaySettings, "JWT_SECRET", None, "set either JWT_SECRET or JWKS_URL"),
+        (GatewaySettings, "JWT_SECRET", "short", "JWT_SECRET needs at least 32 bytes"),
+    ],
+)
+def test_one_wrong_setting_is_one_line(
+    settings: type[ServiceSettings],
+    name: str,
+    value: str | None,
+    line: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    settings.from_environment()
+    if value is None:
+        monkeypatch.delenv(name)
+    else:
+        monkeypatch.setenv(name, value)
+    with pytest.raises(SystemExit) as stopped:
+        settings.from_environment()
+    assert stopped.value.code == 78
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 2, told
+    assert line in told[0]
+    assert "start again" in told[1]
+    assert "sk_live_abc" not in told[0]
+
+
+def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A password may hold what an address may not."""
+    for name in ("STRIPE_SECRET_KEY", "DATABASE_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    (tmp_path / "stripe_secret_key").write_text("rk_test_file\n")
+    (tmp_path / "database_password").write_text("p@ss/w:rd\n")
+    settings = PaymentSettings.from_environment()
+    assert settings.stripe_secret_key.get_secret_value() == "rk_test_file"
+    assert settings.database_url == "postgresql://orders:p%40ss%2Fw%3Ard@db:5432/orders"
+
+
+def test_a_database_that_refuses_the_password_stops_the_start(servers: LocalStack) -> None:
+    """One that is away does not: it is waited for."""
+    address = servers.postgres["inventory"].rpartition("@")[2]
+    done = subprocess.run(
+        [sys.executable, "-m", "services.inventory"],
+        env={
+            **os.environ,
+            "DATABASE_URL": f"postgresql://inventory:wrong@{address}",
+            "KAFKA_BOOTSTRAP_SERVERS": servers.kafka,
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 78, done.stderr
+    assert done.stderr.splitlines() == [
+        'setting DATABASE_URL: password authentication failed for user "inventory"',
+        "Correct these settings and start again.",
+    ]
