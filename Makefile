@@ -14,10 +14,10 @@ LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
 .PHONY: help up down clean demo test lint types format token logs status schemas docs verify \
-	faults soak upgrade bench lock
+	faults soak upgrade bench lock compose-up compose-down compose-demo compose-faults
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
 
 up: $(ENVIRONMENT)  ## start the whole stack in the background; addresses in .local/stack.json
 	@$(LOCAL) up
@@ -56,6 +56,18 @@ format: $(ENVIRONMENT)  ## correct what a program can correct
 	.venv/bin/ruff check --fix
 	.venv/bin/ruff format
 
+compose-up:  ## the whole system in containers, on http://127.0.0.1:8000; needs Docker
+	docker compose up --build --wait
+
+compose-down:  ## stop the containers; data is kept
+	docker compose down
+
+compose-demo: $(ENVIRONMENT)  ## the demonstration on containers of its own
+	@$(RUN) deploy.compose demo
+
+compose-faults: $(ENVIRONMENT)  ## beat containers and judge them: make compose-faults SEED=7
+	@$(RUN) tests.faults.on_containers $(if $(SEED),--seed $(SEED)) $(ARGS)
+
 schemas: $(ENVIRONMENT)  ## write the JSON schemas of all messages
 	$(RUN) contracts.generate
 
@@ -78,9 +90,11 @@ upgrade: $(ENVIRONMENT)  ## the release before and this one side by side under l
 bench: $(ENVIRONMENT)  ## measure the saga
 	$(RUN) benchmarks.saga $(ARGS)
 
-lock:  ## write requirements.lock anew from pyproject.toml (needs uv)
+lock:  ## write both lock files anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
 		--upgrade --group local --group dev --output-file requirements.lock pyproject.toml
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+		--constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
 
 $(ENVIRONMENT): requirements.lock
 	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 found as python3.11 or python3;' \

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 
-from deploy.local.demo import run_demo
-from deploy.local.errors import StackError, tail
+from deploy.local.demo import SETTINGS, run_demo
+from deploy.local.errors import StackError, run_app, tail
 from deploy.local.home import PROJECT
 from deploy.local.stack import LocalStack
 
@@ -97,8 +95,7 @@ def token(
 @app.command()
 def demo(home: Home = ROOT / "demo") -> None:
     """From nothing to orders paid, declined, cancelled, expired and raced for, all checked."""
-    # Short, so that one order can expire while we watch.
-    stack = LocalStack(home, environment={"RESERVATION_SECONDS": "6"})
+    stack = LocalStack(home, environment=SETTINGS)
     with stack.home.lock():
         stack.clean()
         try:
@@ -110,17 +107,5 @@ def demo(home: Home = ROOT / "demo") -> None:
         raise typer.Exit(1)
 
 
-def main() -> None:
-    """Runs a command; a failed step is told in words, without a traceback."""
-    try:
-        app()
-    except StackError as error:
-        console = Console(stderr=True, soft_wrap=True)
-        console.print("error:", style="bold red", end=" ")
-        # Log lines are full of brackets that must not be taken for markup.
-        console.print(str(error), markup=False, highlight=False)
-        sys.exit(1)
-
-
 if __name__ == "__main__":
-    main()
+    run_app(app)

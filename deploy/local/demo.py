@@ -15,9 +15,10 @@ import httpx
 from deploy.local.demo_outcomes import Expected, Outcome, Stock
 from deploy.local.demo_report import print_report
 from deploy.local.errors import StackError
-from deploy.local.shop import Json, Placed, Shop, ShopError
-from deploy.local.stack import LocalStack
+from deploy.local.shop import Json, Placed, Shop, ShopError, Site
 
+# How long an unpaid order is kept: short, so that one can expire while we watch.
+SETTINGS = {"RESERVATION_SECONDS": "6"}
 RACERS = 8
 # An expiry takes the reservation time and a sweep; a refund two calls to Stripe.
 SECONDS_TO_SETTLE = 30
@@ -35,14 +36,14 @@ Act = Callable[[Shop, Json], Awaitable[None]]
 class Demo:
     """The stories and the people in them."""
 
-    def __init__(self, stack: LocalStack, client: httpx.AsyncClient) -> None:
-        self._token = stack.token
-        self._stripe_key = stack.environment_of("payment")["STRIPE_SECRET_KEY"]
+    def __init__(self, site: Site, client: httpx.AsyncClient) -> None:
+        self._token = site.token
+        self._stripe_key = site.stripe_key
         self.staff = Shop(
             client,
-            gateway=stack.gateway,
-            stripe=stack.stripe,
-            token=stack.token("demo-staff", "admin"),
+            gateway=site.gateway,
+            stripe=site.stripe,
+            token=site.token("demo-staff", "admin"),
         )
 
     async def run(self) -> tuple[list[Outcome], list[Stock]]:
@@ -149,18 +150,18 @@ class Demo:
             await asyncio.sleep(0.1)
 
 
-async def run_demo(stack: LocalStack) -> bool:
-    """Plays the demonstration on a running stack and prints it; True if all came out right.
+async def run_demo(site: Site) -> bool:
+    """Plays the demonstration on a running system and prints it; True if all came out right.
 
     Raises StackError if the products could not be made or read.
     """
     async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
         try:
-            outcomes, stocks = await Demo(stack, client).run()
+            outcomes, stocks = await Demo(site, client).run()
         except (ShopError, httpx.TransportError) as error:
             raise StackError(
                 f"the demonstration broke off: {type(error).__name__}: {error}",
-                todo=f"see what the services say in {stack.home.logs}",
+                todo=f"see what the services say: {site.where_logs_are}",
             ) from error
     return print_report(outcomes, stocks)
 

@@ -1,14 +1,18 @@
-"""The one error of the local stack: what failed, where its log is, what to do about it."""
+"""The one error of a stack: what failed, where its log is, what to do about it."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from pathlib import Path
+
+from rich.console import Console
 
 LOG_LINES = 15
 
 
 class StackError(Exception):
-    """A step of the local stack failed. `str()` is complete: cause, last log lines, next step."""
+    """A step of a stack failed. `str()` is complete: cause, last log lines, next step."""
 
     def __init__(self, what: str, *, todo: str, log: Path | None = None) -> None:
         lines = [what]
@@ -27,3 +31,15 @@ def tail(log: Path, lines: int) -> list[str]:
         # Enough for the lines of a stack trace; a log may have grown to gigabytes.
         file.seek(max(0, log.stat().st_size - 64 * 1024))
         return file.read().decode(errors="replace").splitlines()[-lines:]
+
+
+def run_app(app: Callable[[], object]) -> None:
+    """Runs a command line; a failed step is told in words, without a traceback."""
+    try:
+        app()
+    except StackError as error:
+        console = Console(stderr=True, soft_wrap=True)
+        console.print("error:", style="bold red", end=" ")
+        # Log lines are full of brackets that must not be taken for markup.
+        console.print(str(error), markup=False, highlight=False)
+        sys.exit(1)

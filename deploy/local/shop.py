@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Protocol, Self
 from uuid import uuid4
 
 import httpx
@@ -19,6 +19,29 @@ Json = dict[str, Any]
 # The stand-in takes any test key; a real storefront uses the account's own.
 PUBLISHABLE_KEY = "pk_test_local"
 SECONDS_BETWEEN_LOOKS = 0.1
+
+
+class Site(Protocol):
+    """A running system, wherever its processes are."""
+
+    @property
+    def gateway(self) -> str:
+        """The HTTP address of the shop's API."""
+
+    @property
+    def stripe(self) -> str:
+        """The HTTP address of the Stripe stand-in."""
+
+    @property
+    def stripe_key(self) -> str:
+        """The secret key of the shop's account there."""
+
+    @property
+    def where_logs_are(self) -> str:
+        """For a person to read."""
+
+    def token(self, customer: str, *roles: str) -> str:
+        """A bearer token for the gateway."""
 
 
 class ShopError(Exception):
