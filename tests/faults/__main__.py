@@ -35,11 +35,11 @@ def _one(seed: int, faults: int, rate: float, brokers: int, only: list[str] | No
     schedule = only or schedule_of(seed, faults, soak=brokers > 1)
     print(f"seed {seed}: {', '.join(schedule)}", flush=True)
     verdict = asyncio.run(run(seed, schedule, rate=rate, brokers=brokers))
-    _show(verdict)
+    show(verdict)
     return not verdict.breaches
 
 
-def _show(verdict: Verdict) -> None:
+def show(verdict: Verdict) -> None:
     took = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in verdict.seconds.items())
     print(f"  {verdict.orders} orders; {took}")
     print(f"  {', '.join(f'{path} {count}' for path, count in verdict.paths.items())}")

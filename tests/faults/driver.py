@@ -14,8 +14,7 @@ from typing import Any
 
 import aiohttp
 
-from deploy.local.shop import PUBLISHABLE_KEY, Json
-from deploy.local.stack import LocalStack
+from deploy.local.shop import PUBLISHABLE_KEY, Json, Site
 from deploy.verify.told import Answer, Told
 
 PRICE = 12000
@@ -59,7 +58,7 @@ class Story:
 class Load:
     """Who comes is decided by `seed`: the n-th customer has the same plan in every run."""
 
-    stack: LocalStack
+    stack: Site
     http: aiohttp.ClientSession
     seed: int
     products: list[str]

@@ -23,6 +23,7 @@ from deploy.local.stack import LocalStack
 from tests.faults.nemesis import FAULTS, Beaten, NotStruck
 from tests.faults.trial import HOME, IMPATIENT, Judgement, fresh, judge, silent
 from tests.faults.verdict import paths_taken
+from tests.looking import system_of
 
 ALWAYS = ("crash-point", "duplicates", "handler-raises")
 """Without these, a run would not take all of the interesting paths."""
@@ -83,7 +84,10 @@ async def _beat(beaten: Beaten, schedule: Sequence[str], rate: float, verdict: V
             await _strike(beaten, name, random.Random(f"{verdict.seed}:{number}"), verdict)
             duplicates = max(duplicates, await _duplicates(beaten))
 
-    evidence = await judge(beaten, verdict, strike_all, rate=rate, seed=verdict.seed)
+    parts = system_of(beaten.stack)
+    evidence = await judge(
+        beaten.stack, parts, beaten.client, verdict, strike_all, rate=rate, seed=verdict.seed
+    )
     verdict.paths = paths_taken(
         evidence,
         swept=_in_logs(beaten.stack, "outbox swept"),

@@ -3,22 +3,23 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 import httpx
 
 from deploy.local.home import PROJECT
-from deploy.local.shop import Shop
+from deploy.local.shop import Shop, Site
 from deploy.local.stack import LocalStack
+from deploy.verify.databases import fetch
 from deploy.verify.evidence import Evidence
 from deploy.verify.invariants import Finding, check_all
-from deploy.verify.rest import come_to_rest, gather
+from deploy.verify.rest import System, come_to_rest, gather
 from tests.faults.driver import PRICE, Load, browsers
-from tests.faults.nemesis import Beaten, NotStruck
+from tests.faults.nemesis import Beaten
 from tests.faults.network import Network
 from tests.faults.verdict import model_breaches
-from tests.looking import TO_REST, system_of
+from tests.looking import TO_REST
 
 HOME = PROJECT / ".local" / "faults"
 # Impatient, so that what a fault interrupts goes on within seconds.
@@ -68,7 +69,9 @@ async def fresh(stack: LocalStack) -> AsyncIterator[Beaten]:
 
 
 async def judge(
-    beaten: Beaten,
+    site: Site,
+    parts: System,
+    client: httpx.AsyncClient,
     judgement: Judgement,
     trial: Callable[[], Awaitable[None]],
     *,
@@ -77,9 +80,8 @@ async def judge(
 ) -> Evidence:
     """Offer so many orders a second until the trial is over, let everything come to its end, and
     compare databases, topics, Stripe and the model."""
-    stack = beaten.stack
     async with browsers() as http:
-        load = Load(stack, http, seed, await _products(stack, beaten.client))
+        load = Load(site, http, seed, await _products(site, client))
         stop, began = asyncio.Event(), time.monotonic()
         offering = asyncio.create_task(load.offer(rate, stop))
         try:
@@ -90,9 +92,9 @@ async def judge(
             judgement.seconds["trial"] = time.monotonic() - began
             await offering
     began = time.monotonic()
-    await _everything_ends(beaten)
+    await _everything_ends(parts)
     judgement.seconds["rest"] = time.monotonic() - began
-    evidence = await gather(system_of(stack), TO_REST)
+    evidence = await gather(parts, TO_REST)
     judgement.orders = len(evidence.orders)
     judgement.findings = check_all(evidence, load.told)
     judgement.model = list(model_breaches(evidence, load.stories))
@@ -100,25 +102,21 @@ async def judge(
     return evidence
 
 
-async def _everything_ends(beaten: Beaten) -> None:
+async def _everything_ends(parts: System) -> None:
     """Unpaid reservations run out, too: every order has its end, and the model can tell which."""
-
-    async def all_decided() -> int:
-        (row,) = await beaten.rows(
-            "order", "SELECT count(*) FROM orders WHERE saga_state = 'awaiting_payment'"
-        )
-        return int(row["count"] == 0)
-
-    system = system_of(beaten.stack)
-    await come_to_rest(system, TO_REST)  # until then, orders that will wait may not wait yet
-    with suppress(NotStruck):  # the model then says which order is left
-        await beaten.until(all_decided, within=TO_REST, otherwise="", every=0.5)
+    await come_to_rest(parts, TO_REST)  # until then, orders that will wait may not wait yet
+    unpaid = "SELECT FROM orders WHERE saga_state = 'awaiting_payment'"
+    deadline = time.monotonic() + TO_REST
+    while await fetch(parts.postgres["order"], unpaid):
+        if time.monotonic() > deadline:
+            return  # the model says which order is left
+        await asyncio.sleep(0.5)
 
 
-async def _products(stack: LocalStack, client: httpx.AsyncClient) -> list[str]:
+async def _products(site: Site, client: httpx.AsyncClient) -> list[str]:
     """Two of which there is enough, and one that sells out."""
     staff = Shop(
-        client, gateway=stack.gateway, stripe=stack.stripe, token=stack.token("staff", "admin")
+        client, gateway=site.gateway, stripe=site.stripe, token=site.token("staff", "admin")
     )
     return [
         await staff.add_product(name, price=PRICE, stock=stock)

@@ -135,7 +135,9 @@ async def upgrade(*, rate: float, short: bool, home: Path = HOME) -> Judgement:
             await asyncio.to_thread(stack.start, STRIPE.name)
             await _all(fleet.join(service, previous) for service in SERVICES)
             judgement.seconds["start"] = time.monotonic() - began
-            await judge(beaten, judgement, change, rate=rate, seed=SEED)
+            await judge(
+                stack, system_of(stack), beaten.client, judgement, change, rate=rate, seed=SEED
+            )
         judgement.broken += [each async for each in _set_aside(beaten)]
     return judgement
 
