@@ -1,7 +1,9 @@
 """The connection pool of a service's own database."""
 
 import asyncio
-from typing import Any, TypeAlias
+import signal
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -14,26 +16,41 @@ from services.kit.telemetry import STATEMENTS, log
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 
-__all__ = ["Connection", "Pool", "is_infrastructure", "leave_if_refused", "open_pool"]
+T = TypeVar("T")
+
+__all__ = ["Connection", "Pool", "is_infrastructure", "open_pool", "wait_for_database"]
+
+_REFUSALS = (
+    asyncpg.ClientConfigurationError,
+    asyncpg.InvalidAuthorizationSpecificationError,  # and its child, the wrong password
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.InsufficientPrivilegeError,
+)
+"""The server is there and will not let us in, however long we wait."""
 
 
-async def leave_if_refused(dsn: str) -> None:
-    """Leave with an explanation where the server is there and will not let us in, however long
-    we wait. One that is away is left to `open_pool`."""
+def wait_for_database(dsn: str) -> None:
+    """Return once the server lets us in; leave with an explanation where it never will.
+
+    For the time before uvicorn serves, which hears SIGTERM only then; and the first process of a
+    container has nobody else who would end it.
+    """
     try:
-        connection = await asyncpg.connect(dsn, timeout=10)
-    except (
-        asyncpg.ClientConfigurationError,
-        asyncpg.InvalidAuthorizationSpecificationError,  # and its child, the wrong password
-        asyncpg.InvalidCatalogNameError,
-        asyncpg.InsufficientPrivilegeError,
-    ) as error:
+        asyncio.run(_reach(dsn))
+    except asyncio.CancelledError:
+        log.info("stopped while waiting for the database")
+        raise SystemExit(0) from None
+
+
+async def _reach(dsn: str) -> None:
+    task = asyncio.current_task()
+    assert task is not None  # noqa: S101  # for the type checker: a coroutine is run by one
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        connection = await _patiently(lambda: asyncpg.connect(dsn, timeout=10))
+    except _REFUSALS as error:
         raise explained([f"DATABASE_URL: {error}"]) from None
-    except Exception as error:
-        if not is_infrastructure(error):
-            raise
-    else:
-        await connection.close()
+    await connection.close()
 
 
 async def open_pool(dsn: str, *, size: int, application: str) -> Pool:
@@ -41,26 +58,35 @@ async def open_pool(dsn: str, *, size: int, application: str) -> Pool:
 
     `application` is the name that `pg_stat_activity` shows.
     """
+    return await _patiently(
+        lambda: asyncpg.create_pool(
+            dsn,
+            min_size=2,
+            max_size=size,
+            command_timeout=60,
+            timeout=10,
+            init=_count_statements,
+            reset=_nothing_to_reset,
+            server_settings={
+                "application_name": application,
+                "timezone": "UTC",
+                # Plans for arrays of unknown length do not get better by planning again.
+                "plan_cache_mode": "force_generic_plan",
+                # A client that hangs in mid-transaction must not hold locks for ever.
+                "idle_in_transaction_session_timeout": "60s",
+            },
+        )
+    )
+
+
+async def _patiently(connect: Callable[[], Awaitable[T]]) -> T:
+    """What `connect` returns, once the server is there. Raises what waiting does not mend."""
     pause = 0.2
     while True:
         try:
-            return await asyncpg.create_pool(
-                dsn,
-                min_size=2,
-                max_size=size,
-                command_timeout=60,
-                timeout=10,
-                init=_count_statements,
-                reset=_nothing_to_reset,
-                server_settings={
-                    "application_name": application,
-                    "timezone": "UTC",
-                    # Plans for arrays of unknown length do not get better by planning again.
-                    "plan_cache_mode": "force_generic_plan",
-                    # A client that hangs in mid-transaction must not hold locks for ever.
-                    "idle_in_transaction_session_timeout": "60s",
-                },
-            )
+            return await connect()
+        except _REFUSALS:
+            raise
         except Exception as error:
             if not is_infrastructure(error):
                 raise

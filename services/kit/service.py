@@ -26,7 +26,7 @@ from contracts.message import Message
 from contracts.topics import DEAD_LETTERS, Topic
 from services.kit import inbox
 from services.kit.consumer import Consumer
-from services.kit.db import Pool, leave_if_refused, open_pool
+from services.kit.db import Pool, open_pool, wait_for_database
 from services.kit.health import health_routes
 from services.kit.migrate import migrate
 from services.kit.outbox import Outbox
@@ -140,7 +140,7 @@ class Service:
     def run(self, app: Any = None) -> None:
         """Serve until SIGTERM; `app` is an ASGI application whose lifespan is `lifespan`."""
         configure_logging(self.name, self.settings.log_level, self.settings.log_format)
-        asyncio.run(leave_if_refused(self.settings.database_url))
+        wait_for_database(self.settings.database_url)
         _spare_the_garbage_collector()
         uvicorn.run(
             app or Starlette(routes=self.health_routes(), lifespan=self.lifespan),

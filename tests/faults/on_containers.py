@@ -11,7 +11,7 @@ import random
 import subprocess
 import time
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 import httpx
 import typer
@@ -77,9 +77,9 @@ class Containers:
     async def _container(self, service: str) -> str:
         return (await self._compose("ps", "--all", "--quiet", service)).strip()
 
-    async def _state(self, service: str) -> dict[str, str | int | bool]:
+    async def _state(self, service: str) -> dict[str, Any]:
         said = await self._docker("inspect", await self._container(service))
-        state: dict[str, str | int | bool] = json.loads(said)[0]["State"]
+        state: dict[str, Any] = json.loads(said)[0]["State"]
         return state
 
     async def _compose(self, *arguments: str) -> str:

@@ -79,7 +79,6 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 
 
 def test_a_database_that_refuses_the_password_stops_the_start(servers: LocalStack) -> None:
-    """One that is away does not: it is waited for."""
     address = servers.postgres["inventory"].rpartition("@")[2]
     done = subprocess.run(
         [sys.executable, "-m", "services.inventory"],
@@ -97,3 +96,20 @@ def test_a_database_that_refuses_the_password_stops_the_start(servers: LocalStac
         'setting DATABASE_URL: password authentication failed for user "inventory"',
         "Correct these settings and start again.",
     ]
+
+
+def test_a_database_that_is_away_is_waited_for_until_sigterm() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "services.inventory"],
+        env={**os.environ, "DATABASE_URL": "postgresql://inventory@127.0.0.1:1/inventory"},
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as waiting:
+        assert waiting.stderr is not None
+        try:
+            assert "waiting for the database" in waiting.stderr.readline()
+            waiting.terminate()
+            assert waiting.wait(timeout=15) == 0
+        finally:
+            waiting.kill()
+        assert "stopped while waiting" in waiting.stderr.readlines()[-1]
