@@ -46,3 +46,7 @@ class Evidence:
     """Stripe's ledger by order."""
     stripe_events: dict[str, str] = field(default_factory=dict)
     """Type by id, of all events that can change a payment, from Stripe's own list."""
+    answered_webhooks: set[str] = field(default_factory=set)
+    """Those of them whose webhooks were answered with success, as long as the topic is kept."""
+    kept_webhooks: set[str] = field(default_factory=set)
+    """Ids of the events that the gateway has put on the topic."""

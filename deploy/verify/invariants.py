@@ -44,7 +44,7 @@ def check_all(evidence: Evidence, told: Told) -> list[Finding]:
     ]
 
 
-def stock_adds_up(evidence: Evidence, _told: Told) -> Breaches:
+def stock_adds_up(evidence: Evidence, told: Told) -> Breaches:
     for name, row in evidence.products.items():
         put = any(record.action == "product_put" for record in evidence.stock_audit.get(name, []))
         if put and row["opening_stock"]:
@@ -54,6 +54,8 @@ def stock_adds_up(evidence: Evidence, _told: Told) -> Breaches:
         accounted = row["stock_quantity"] + row["held"] + row["sold"]
         if accounted != supply:
             yield f"product {name}: stock, held and sold are {accounted}, supply was {supply}"
+        if (put_there := told.supply.get(name, supply)) != supply:
+            yield f"product {name}: staff put {put_there} there, the books have {supply}"
         if (
             not row["moved"]
             == row["movements_total"]
@@ -153,6 +155,8 @@ def webhooks_are_applied(evidence: Evidence, _told: Told) -> Breaches:
         outcome = evidence.decided_events.get(event_id)
         if outcome is None:
             yield f"{event_id} ({kind}): Stripe sent it, the payment service never heard of it"
+    for event_id in evidence.answered_webhooks - evidence.kept_webhooks:
+        yield f"{event_id}: its webhook was answered 200, but is not on the topic"
     for order_id, payment in evidence.payments.items():
         for intent in evidence.intents.get(order_id, []):
             at_stripe = (intent["amount_received"], intent["amount_refunded"])
@@ -260,7 +264,7 @@ INVARIANTS = (
     Invariant(
         "I7",
         "what Stripe said is known and applied",
-        lambda e, _: f"{len(e.stripe_events)} events",
+        lambda e, _: f"{len(e.stripe_events)} events, {len(e.answered_webhooks)} webhooks",
         webhooks_are_applied,
     ),
     Invariant(

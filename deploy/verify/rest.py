@@ -37,6 +37,6 @@ async def gather(system: System, seconds: float) -> Evidence:
     the system meanwhile makes differences."""
     evidence = Evidence(waiting=await come_to_rest(system, seconds))
     await read_databases(system.postgres, evidence)
-    await read_topics(system.kafka, evidence)
     await read_stripe(system.stripe, system.stripe_key, evidence)
+    await read_topics(system.kafka, evidence)  # last: what was answered by then must be there
     return evidence

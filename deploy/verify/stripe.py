@@ -3,11 +3,14 @@
 The ledger is the stand-in's; the list of events is Stripe's own API.
 """
 
+import time
 from collections import defaultdict
+from datetime import timedelta
 from typing import Any
 
 import httpx
 
+from contracts.topics import STRIPE_WEBHOOKS
 from deploy.verify.evidence import Evidence, Row
 
 HEEDED = (
@@ -23,7 +26,8 @@ HEEDED = (
 
 
 async def read_stripe(address: str, secret_key: str, evidence: Evidence) -> None:
-    """Fill in the ledger and the events."""
+    """Fill in the ledger, the events, and which of them were taken in as webhooks."""
+    oldest = time.time() - (STRIPE_WEBHOOKS.retention or timedelta.max).total_seconds()
     async with httpx.AsyncClient(
         base_url=address,
         trust_env=False,
@@ -37,6 +41,8 @@ async def read_stripe(address: str, secret_key: str, evidence: Evidence) -> None
         for event in await _pages(client, "/v1/events", limit="100", **_types()):
             if (event["data"]["object"].get("metadata") or {}).get("order_id"):
                 evidence.stripe_events[event["id"]] = event["type"]
+                if event["pending_webhooks"] == 0 and event["created"] > oldest:
+                    evidence.answered_webhooks.add(event["id"])
 
 
 def _types() -> dict[str, str]:

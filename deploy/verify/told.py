@@ -22,5 +22,7 @@ class Told:
     """Every 201 and 202, also those given again under the same key."""
     refused_reads: int = 0
     """How often a customer asked for somebody else's order and got nothing of it."""
+    supply: dict[str, int] = field(default_factory=dict)
+    """Pieces that staff put on the shelf, by product, each once, as they were told."""
     leaks: list[str] = field(default_factory=list)
     """Answers in which a customer read of somebody else's order."""

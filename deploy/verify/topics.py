@@ -1,13 +1,17 @@
-"""Evidence from Kafka: the three audit trails, and how far behind each consumer group is."""
+"""Evidence from Kafka: the three audit trails, the webhooks, and how far behind each group is."""
 
 from collections import defaultdict
-from typing import Any, TypeVar
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from typing import Generic, NamedTuple, TypeVar
+from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient
 
 from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
 from contracts.message import Envelope, Message
+from contracts.stripe import StripeEventReceived
 from deploy.verify.evidence import Evidence, Waiting
 
 GROUPS = ("order", "inventory", "payment", "gateway")
@@ -16,10 +20,16 @@ M = TypeVar("M", bound=Message)
 
 
 async def read_topics(kafka: str, evidence: Evidence) -> None:
-    """Fill in the audit trails by order."""
+    """Fill in the audit trails by order, and the webhooks."""
     evidence.order_audit = await _trail(kafka, OrderAudited)
     evidence.payment_audit = await _trail(kafka, PaymentAudited)
     evidence.stock_audit = await _trail(kafka, InventoryAudited)
+    async with aclosing(_records(kafka, StripeEventReceived)) as records:
+        evidence.kept_webhooks = {
+            record.message.event_id
+            async for record in records
+            if record.envelope.source == "gateway"  # others were found in Stripe's list
+        }
 
 
 async def lag(kafka: str) -> list[Waiting]:
@@ -41,10 +51,26 @@ async def lag(kafka: str) -> list[Waiting]:
     return [Waiting(what, count) for what, count in behind.items() if count]
 
 
+class _Record(NamedTuple, Generic[M]):
+    key: str
+    envelope: Envelope
+    message: M
+
+
 async def _trail(kafka: str, kind: type[M]) -> dict[str, list[M]]:
     """All records of an audit topic by key, each message once: it may be published twice."""
     found: dict[str, list[M]] = defaultdict(list)
-    seen: set[Any] = set()
+    seen: set[UUID] = set()
+    async with aclosing(_records(kafka, kind)) as records:
+        async for record in records:
+            if record.envelope.id not in seen:
+                seen.add(record.envelope.id)
+                found[record.key].append(record.message)
+    return dict(found)
+
+
+async def _records(kafka: str, kind: type[M]) -> AsyncGenerator[_Record[M], None]:
+    """All that is on the topic of these messages, which has no others."""
     consumer = AIOKafkaConsumer(
         kind.topic.name, bootstrap_servers=kafka, auto_offset_reset="earliest"
     )
@@ -54,12 +80,10 @@ async def _trail(kafka: str, kind: type[M]) -> dict[str, list[M]]:
         while any([await consumer.position(place) < end for place, end in ends.items()]):
             for batch in (await consumer.getmany(timeout_ms=200)).values():
                 for record in batch:
-                    envelope = Envelope.parse(record.headers)
-                    if envelope.id not in seen:
-                        seen.add(envelope.id)
-                        found[(record.key or b"").decode()].append(
-                            kind.model_validate_json(record.value or b"")
-                        )
+                    yield _Record(
+                        (record.key or b"").decode(),
+                        Envelope.parse(record.headers),
+                        kind.model_validate_json(record.value or b""),
+                    )
     finally:
         await consumer.stop()
-    return dict(found)

@@ -7,15 +7,11 @@ said goes into `Told` and `Story`: the model that the checker compares the syste
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Any
-
-import aiohttp
 
 from deploy.local.shop import PUBLISHABLE_KEY, Json, Site
 from deploy.verify.told import Answer, Told
+from tests.faults.asking import PAUSE, Asking, GivenUpError, bearer
 
 PRICE = 12000
 PLANS = {
@@ -30,12 +26,8 @@ PLANS = {
     "pay, staff ship": 3,
 }
 """What people have in mind, by weight."""
-_TRIES = 240
-_PAUSE = 0.25
-
-
-class GivenUpError(Exception):
-    """A customer got no answer for as long as anybody would ask."""
+_RESTOCKS = 10
+"""One delivery of goods in so many orders."""
 
 
 @dataclass(slots=True)
@@ -59,11 +51,13 @@ class Load:
     """Who comes is decided by `seed`: the n-th customer has the same plan in every run."""
 
     stack: Site
-    http: aiohttp.ClientSession
+    ask: Asking
     seed: int
-    products: list[str]
-    told: Told = field(default_factory=Told)
+    told: Told
+    """Begins with the products that there are, and how many of each."""
     stories: list[Story] = field(default_factory=list)
+    given_up: list[str] = field(default_factory=list)
+    """Who got no answer, to what."""
 
     async def offer(self, rate: float, stop: asyncio.Event) -> None:
         """So many orders a second until told to stop; returns when each has come to its end."""
@@ -73,10 +67,18 @@ class Load:
             while not stop.is_set():
                 rng = random.Random(f"{self.seed}:{number}")
                 group.create_task(self._customer(f"c{self.seed}-{number}", rng))
+                if number % _RESTOCKS == 0:
+                    group.create_task(self._restock(number))
                 number += 1
                 await asyncio.sleep(began + number / rate - loop.time())
 
     async def _customer(self, name: str, rng: random.Random) -> None:
+        try:
+            await self._visit(name, rng)
+        except GivenUpError as why:
+            self.given_up.append(f"{name} gave up: {why}")
+
+    async def _visit(self, name: str, rng: random.Random) -> None:
         story = Story(rng.choices(list(PLANS), list(PLANS.values()))[0])
         self.stories.append(story)
         token, product = self.stack.token(name), rng.choice(self.products)
@@ -107,10 +109,10 @@ class Load:
     async def _place(
         self, name: str, token: str, product: str, story: Story, *, twice: bool
     ) -> Json | None:
-        headers = {"Idempotency-Key": name, "Prefer": "wait=5", **_bearer(token)}
+        headers = {"Idempotency-Key": name, "Prefer": "wait=5", **bearer(token)}
         body = {"items": [{"product_id": product, "quantity": 1}], "email": "a@example.com"}
         call = ("POST", f"{self.stack.gateway}/v1/orders", headers, body)
-        answers = await asyncio.gather(*(self._patiently(*call) for _ in range(2 if twice else 1)))
+        answers = await asyncio.gather(*(self.ask(*call) for _ in range(2 if twice else 1)))
         for status, answer in answers:
             if status in (201, 202):
                 self.told.acknowledged.append(Answer(answer["order_id"], name, name))
@@ -122,14 +124,14 @@ class Load:
 
     async def _payable(self, order: Json, token: str) -> Json | None:
         """The order once it can be paid; None when it is over before that."""
-        for _ in range(_TRIES):
+        for _ in range(self.ask.tries):
             if order.get("payment") and order["payment"].get("client_secret"):
                 return order
             url = f"{self.stack.gateway}/v1/orders/{order['order_id']}"
-            status, order = await self._patiently("GET", url, _bearer(token))
+            status, order = await self.ask("GET", url, bearer(token))
             if status != 200 or order["status"] != "pending":
                 return None
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(PAUSE)
         return None
 
     async def _peep(self, order: Json, stranger: str) -> None:
@@ -137,8 +139,8 @@ class Load:
         for method, path in (("GET", ""), ("POST", "/cancellation")):
             url = f"{self.stack.gateway}/v1/orders/{order['order_id']}{path}"
             body = {"reason": "not mine"} if method == "POST" else None
-            headers = _bearer(stranger) | {"Idempotency-Key": f"peep-{order['order_id']}"}
-            status, answer = await self._patiently(method, url, headers, body)
+            headers = bearer(stranger) | {"Idempotency-Key": f"peep-{order['order_id']}"}
+            status, answer = await self.ask(method, url, headers, body)
             if status == 404:
                 self.told.refused_reads += 1
             else:
@@ -148,19 +150,19 @@ class Load:
         payment = order["payment"]
         url = f"{self.stack.stripe}/v1/payment_intents/{payment['payment_intent_id']}/confirm"
         form = {"client_secret": payment["client_secret"], "payment_method": card}
-        status, _ = await self._patiently("POST", url, _bearer(PUBLISHABLE_KEY), form=form)
+        status, _ = await self.ask("POST", url, bearer(PUBLISHABLE_KEY), form=form)
         story.paid = story.paid or status == 200
 
     async def _cancel(self, order: Json, token: str, story: Story) -> None:
         url = f"{self.stack.gateway}/v1/orders/{order['order_id']}/cancellation"
-        headers = _bearer(token) | {"Idempotency-Key": f"cancel-{order['order_id']}"}
-        status, _ = await self._patiently("POST", url, headers, {"reason": "changed my mind"})
+        headers = bearer(token) | {"Idempotency-Key": f"cancel-{order['order_id']}"}
+        status, _ = await self.ask("POST", url, headers, {"reason": "changed my mind"})
         story.undo = story.undo or status in (200, 202)
         story.unsure = not story.undo
 
     async def _staff_acts(self, order_id: str, plan: str, story: Story) -> None:
         order = f"{self.stack.gateway}/v1/admin/orders/{order_id}"
-        headers = _bearer(self.stack.token("staff", "admin")) | {
+        headers = bearer(self.stack.token("staff", "admin")) | {
             "Idempotency-Key": f"staff-{order_id}"
         }
         call: tuple[str, str, Json]
@@ -172,48 +174,34 @@ class Load:
             call = ("POST", f"{order}/refund", {"reason": "scratched", "amount": PRICE // 4})
         method, url, body = call
         for _ in range(40):  # 409 until the shop has heard of the payment
-            status, _ = await self._patiently(method, url, headers, body)
+            status, _ = await self.ask(method, url, headers, body)
             if status != 409:
                 break
             headers["Idempotency-Key"] += "+"
-            await asyncio.sleep(_PAUSE)
+            await asyncio.sleep(PAUSE)
         if plan == "pay, staff refund":
             story.undo = status == 202
             story.unsure = not story.undo
 
-    async def _patiently(
-        self,
-        method: str,
-        url: str,
-        headers: dict[str, str],
-        body: Json | None = None,
-        form: dict[str, str] | None = None,
-    ) -> tuple[int, Any]:
-        """The answer, however often it takes to ask; 409 to a repeat means: still at it."""
-        for _ in range(_TRIES):
-            try:
-                async with self.http.request(
-                    method, url, headers=headers, json=body, data=form
-                ) as answer:
-                    said = await answer.json(content_type=None)
-                    status = answer.status
-            except (aiohttp.ClientError, TimeoutError, ValueError):
-                status, said = 0, None
-            again = status == 0 or status == 429 or status >= 500
-            if not again and not (status == 409 and "Idempotency-Key" in str(said)):
-                return status, said
-            await asyncio.sleep(_PAUSE)
-        raise GivenUpError(f"{method} {url}: no answer")
+    @property
+    def products(self) -> list[str]:
+        return list(self.told.supply)
 
-
-def _bearer(token: str) -> dict[str, str]:
-    return {"Authorization": f"Bearer {token}"}
-
-
-@asynccontextmanager
-async def browsers() -> AsyncIterator[aiohttp.ClientSession]:
-    """The connections of all customers."""
-    connector = aiohttp.TCPConnector(limit=600)
-    timeout = aiohttp.ClientTimeout(total=20)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
-        yield http
+    async def _restock(self, number: int) -> None:
+        """Goods arrive, and staff put them on the shelf: once, however often they have to ask."""
+        rng = random.Random(f"{self.seed}:restock:{number}")
+        product, pieces = rng.choice(self.products), rng.randint(1, 3)
+        url = f"{self.stack.gateway}/v1/admin/products/{product}/stock"
+        headers = bearer(self.stack.token("staff", "admin")) | {
+            "Idempotency-Key": f"restock-{self.seed}-{number}"
+        }
+        body = {"delta": pieces, "reason": "goods arrived"}
+        try:
+            status, answer = await self.ask("POST", url, headers, body)
+        except GivenUpError as why:
+            self.given_up.append(f"staff gave up: {why}")
+            return
+        if status == 200:
+            self.told.supply[product] += pieces
+        else:
+            self.given_up.append(f"staff could not put {pieces} there: {status} {answer}")

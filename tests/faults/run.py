@@ -23,7 +23,7 @@ from deploy.local.stack import LocalStack
 from tests.faults.nemesis import FAULTS, Beaten, NotStruck
 from tests.faults.trial import HOME, IMPATIENT, Judgement, fresh, judge, silent
 from tests.faults.verdict import paths_taken
-from tests.looking import system_of
+from tests.looking import TO_REST, system_of
 
 ALWAYS = ("crash-point", "duplicates", "handler-raises")
 """Without these, a run would not take all of the interesting paths."""
@@ -62,20 +62,28 @@ def schedule_of(seed: int, count: int, *, soak: bool = False) -> list[str]:
 
 
 async def run(
-    seed: int, schedule: Sequence[str], *, rate: float, brokers: int = 1, home: Path = HOME
+    seed: int,
+    schedule: Sequence[str],
+    *,
+    rate: float,
+    brokers: int = 1,
+    home: Path = HOME,
+    patience: float = TO_REST,
 ) -> Verdict:
-    """Beat a fresh system and judge it."""
+    """Beat a fresh system and judge it. `patience`: as in `judge`."""
     stack = LocalStack(home, environment=IMPATIENT, linked=True, brokers=brokers, say=silent)
     verdict = Verdict(seed=seed)
     async with fresh(stack) as beaten:
         began = time.monotonic()
         await asyncio.to_thread(stack.up)
         verdict.seconds["start"] = time.monotonic() - began
-        await _beat(beaten, schedule, rate, verdict)
+        await _beat(beaten, schedule, rate, patience, verdict)
     return verdict
 
 
-async def _beat(beaten: Beaten, schedule: Sequence[str], rate: float, verdict: Verdict) -> None:
+async def _beat(
+    beaten: Beaten, schedule: Sequence[str], rate: float, patience: float, verdict: Verdict
+) -> None:
     duplicates = 0.0
 
     async def strike_all() -> None:
@@ -86,7 +94,14 @@ async def _beat(beaten: Beaten, schedule: Sequence[str], rate: float, verdict: V
 
     parts = system_of(beaten.stack)
     evidence = await judge(
-        beaten.stack, parts, beaten.client, verdict, strike_all, rate=rate, seed=verdict.seed
+        beaten.stack,
+        parts,
+        beaten.client,
+        verdict,
+        strike_all,
+        rate=rate,
+        seed=verdict.seed,
+        patience=patience,
     )
     verdict.paths = paths_taken(
         evidence,

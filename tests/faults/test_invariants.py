@@ -82,6 +82,7 @@ def test_each_promise_is_seen_broken() -> None:
     evidence = sound()
     evidence.products = {"p": PRODUCT | {"sold": 0}}
     assert "I1" in broken(evidence)
+    assert "I1" in broken(sound(), Told(supply={"p": 9}))
     evidence.products = {"p": PRODUCT | {"sold": 20}}
     assert "I2" in broken(evidence)
     evidence = sound()
@@ -96,6 +97,9 @@ def test_each_promise_is_seen_broken() -> None:
     evidence.orders = {"o": ORDER | {"version": 2}}
     assert {"I6", "I9"} <= broken(evidence)
     evidence.stripe_events = {"evt_1": "payment_intent.succeeded"}
+    assert "I7" in broken(evidence)
+    evidence = sound()
+    evidence.answered_webhooks = {"evt_1"}
     assert "I7" in broken(evidence)
     evidence.history = {"o": [{"new_status": "cancelled"}, {"new_status": "confirmed"}]}
     assert "I8" in broken(evidence)

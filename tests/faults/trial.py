@@ -15,7 +15,9 @@ from deploy.verify.databases import fetch
 from deploy.verify.evidence import Evidence
 from deploy.verify.invariants import Finding, check_all
 from deploy.verify.rest import System, come_to_rest, gather
-from tests.faults.driver import PRICE, Load, browsers
+from deploy.verify.told import Told
+from tests.faults.asking import browsers
+from tests.faults.driver import PRICE, Load
 from tests.faults.nemesis import Beaten
 from tests.faults.network import Network
 from tests.faults.verdict import model_breaches
@@ -77,11 +79,13 @@ async def judge(
     *,
     rate: float,
     seed: int,
+    patience: float = TO_REST,
 ) -> Evidence:
     """Offer so many orders a second until the trial is over, let everything come to its end, and
-    compare databases, topics, Stripe and the model."""
-    async with browsers() as http:
-        load = Load(site, http, seed, await _products(site, client))
+    compare databases, topics, Stripe and the model. `patience`: seconds until everything must have
+    come to rest (I5), and until a customer who gets no answer gives up."""
+    async with browsers(patience) as ask:
+        load = Load(site, ask, seed, Told(supply=await _products(site, client)))
         stop, began = asyncio.Event(), time.monotonic()
         offering = asyncio.create_task(load.offer(rate, stop))
         try:
@@ -92,36 +96,36 @@ async def judge(
             judgement.seconds["trial"] = time.monotonic() - began
             await offering
     began = time.monotonic()
-    await _everything_ends(parts)
+    await _everything_ends(parts, patience)
     judgement.seconds["rest"] = time.monotonic() - began
-    evidence = await gather(parts, TO_REST)
+    evidence = await gather(parts, patience)
     judgement.orders = len(evidence.orders)
     judgement.findings = check_all(evidence, load.told)
-    judgement.model = list(model_breaches(evidence, load.stories))
+    judgement.model = [*load.given_up, *model_breaches(evidence, load.stories)]
     judgement.model += [f"still parked: {each.what} ({each.number})" for each in evidence.parked]
     return evidence
 
 
-async def _everything_ends(parts: System) -> None:
+async def _everything_ends(parts: System, patience: float) -> None:
     """Unpaid reservations run out, too: every order has its end, and the model can tell which."""
-    await come_to_rest(parts, TO_REST)  # until then, orders that will wait may not wait yet
+    await come_to_rest(parts, patience)  # until then, orders that will wait may not wait yet
     unpaid = "SELECT FROM orders WHERE saga_state = 'awaiting_payment'"
-    deadline = time.monotonic() + TO_REST
+    deadline = time.monotonic() + patience
     while await fetch(parts.postgres["order"], unpaid):
         if time.monotonic() > deadline:
             return  # the model says which order is left
         await asyncio.sleep(0.5)
 
 
-async def _products(site: Site, client: httpx.AsyncClient) -> list[str]:
-    """Two of which there is enough, and one that sells out."""
+async def _products(site: Site, client: httpx.AsyncClient) -> dict[str, int]:
+    """Two of which there is enough, and one that sells out; with how many there are."""
     staff = Shop(
         client, gateway=site.gateway, stripe=site.stripe, token=site.token("staff", "admin")
     )
-    return [
-        await staff.add_product(name, price=PRICE, stock=stock)
+    return {
+        await staff.add_product(name, price=PRICE, stock=stock): stock
         for name, stock in (("Print", 100_000), ("Poster", 100_000), ("Original", 40))
-    ]
+    }
 
 
 def silent(_line: str) -> None:

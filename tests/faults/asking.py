@@ -1,0 +1,71 @@
+"""How people ask a shop that is being beaten: again and again, until there is an answer."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from deploy.local.shop import Json
+
+PAUSE = 0.25
+"""Seconds between two looks or tries."""
+
+
+class GivenUpError(Exception):
+    """Somebody got no answer for as long as anybody would ask."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """`patience`: seconds of pauses after which people give up."""
+
+    http: aiohttp.ClientSession
+    patience: float
+
+    @property
+    def tries(self) -> int:
+        return int(self.patience / PAUSE)
+
+    async def __call__(
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        body: Json | None = None,
+        form: dict[str, str] | None = None,
+    ) -> tuple[int, Any]:
+        """The answer, however often it takes to ask; 409 to a repeat means: still at it.
+
+        Raises:
+            GivenUpError: there was none.
+        """
+        for _ in range(self.tries):
+            try:
+                async with self.http.request(
+                    method, url, headers=headers, json=body, data=form
+                ) as answer:
+                    said = await answer.json(content_type=None)
+                    status = answer.status
+            except (aiohttp.ClientError, TimeoutError, ValueError):
+                status, said = 0, None
+            again = status == 0 or status == 429 or status >= 500
+            if not again and not (status == 409 and "Idempotency-Key" in str(said)):
+                return status, said
+            await asyncio.sleep(PAUSE)
+        raise GivenUpError(f"{method} {url}: no answer")
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@asynccontextmanager
+async def browsers(patience: float) -> AsyncIterator[Asking]:
+    """The connections of all customers."""
+    connector = aiohttp.TCPConnector(limit=600)
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
+        yield Asking(http, patience)
