@@ -9,6 +9,7 @@ import signal
 from typing import Final, Literal
 
 CrashPoint = Literal[
+    "before-commit",  # a batch had its effects, and nothing of them is committed
     "after-commit",  # the batch is committed, nothing of it is published yet
     "after-publish",  # published, the offsets are not acknowledged yet
     "after-stripe-call",  # Stripe did it, the outcome is not stored yet

@@ -16,6 +16,7 @@ from uuid import UUID
 
 from contracts.message import Message, sent_at_ms
 from services.kit import inbox, parking
+from services.kit.crash import crash_point
 from services.kit.errors import Expired, Park, is_infrastructure
 from services.kit.messages import Incoming, Record, Unreadable, decode
 from services.kit.telemetry import CONSUMED, DUPLICATES, INFRASTRUCTURE_RETRIES, log
@@ -127,6 +128,7 @@ class BatchProcessor:
                 await self._handle(work, wave, blocked)
             if work.to_park:
                 await parking.park(work, self._service)
+            crash_point("before-commit")
         for wire_type, count in Counter(
             item.envelope.type for item in fresh if isinstance(item, Incoming)
         ).items():

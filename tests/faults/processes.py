@@ -3,6 +3,7 @@
 import asyncio
 import random
 import signal
+from collections.abc import Sequence
 
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient
@@ -47,7 +48,19 @@ async def kill_all(beaten: Beaten, rng: random.Random) -> str:
 async def crash_point(beaten: Beaten, rng: random.Random) -> str:
     """At the worst moments there are. A sweep finds something only after another crash."""
     service, point = rng.choice(CRASHES)
-    points = ("after-commit", point) if point == "mid-sweep" else (point,)
+    return await _crash(
+        beaten, service, ("after-commit", point) if point == "mid-sweep" else (point,)
+    )
+
+
+@fault(name="crash-before-commit", row="kill -9 of each service", soak_only=True)
+async def crash_before_commit(beaten: Beaten, rng: random.Random) -> str:
+    """All that piled up while the service was away is in hand, and comes again. Not in the seeds
+    of CI only so that those keep the faults that they are known for."""
+    return await _crash(beaten, rng.choice(SERVICES), ("before-commit",))
+
+
+async def _crash(beaten: Beaten, service: str, points: Sequence[str]) -> str:
     evidence = []
     try:
         await beaten.stop(service)
