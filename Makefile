@@ -14,7 +14,7 @@ LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
 .PHONY: help up down clean demo test lint types format token logs status schemas docs verify \
-	faults soak upgrade bench lock compose-up compose-down compose-demo compose-faults
+	faults mutants soak upgrade bench lock compose-up compose-down compose-demo compose-faults
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -79,6 +79,9 @@ verify: $(ENVIRONMENT)  ## compare all databases, topics and Stripe of the runni
 
 faults: $(ENVIRONMENT)  ## beat a stack of its own and judge it: make faults SEED=7 [SEEDS=10]
 	@$(RUN) tests.faults $(if $(SEED),--seed $(SEED)) --seeds $(or $(SEEDS),1) $(ARGS)
+
+mutants: $(ENVIRONMENT)  ## break the system on purpose; the harness must notice: make mutants [ONLY=no-inbox]
+	@$(RUN) tests.faults.mutants $(if $(ONLY),--only $(ONLY))
 
 soak: $(ENVIRONMENT)  ## the same for long, on three brokers: make soak MINUTES=60
 	@$(RUN) tests.faults --brokers 3 --faults 10 \

@@ -1,0 +1,229 @@
+"""The list. A mutant that no longer fits the code is made to fit, not removed: test_mutants.py.
+
+Faults are those that the mistake needs to show, and as few as possible; seeds are chosen so that
+they strike where it matters. docs/reliability.md has what came of each.
+"""
+
+from typing import Final
+
+from tests.faults.mutants.breaking import Edit, Mutant
+
+ANY: Final = ("restart",)
+"""For mistakes that show without a fault: the harness wants one."""
+
+PROCESSOR = "services/kit/processor.py"
+CONSUMER = "services/kit/consumer.py"
+SAGA = "services/order/saga.py"
+RULES = "services/inventory/rules.py"
+STOCK = "services/inventory/store.py"
+PRODUCTS = "services/inventory/migrations/0101_products.sql"
+RESERVATIONS = "services/inventory/migrations/0102_reservations.sql"
+MOVEMENTS = "services/inventory/migrations/0103_stock_movements.sql"
+WEBHOOK = "services/gateway/routes/stripe_webhook.py"
+
+MUTANTS: Final = (
+    Mutant(
+        "no-inbox",
+        "what Kafka delivers again has its effect again",
+        "I1",
+        25,
+        ("crash-point",),
+        (Edit(PROCESSOR, "        elif message_id not in known:\n", "        else:\n"),),
+    ),
+    Mutant(
+        "stock-not-checked",
+        "the cart was checked, so the reservation does not look at the stock again",
+        "I2",
+        1,
+        ANY,
+        (
+            Edit(
+                RULES,
+                "problems = check_cart("
+                "request.lines, shelves, shortage=_shortage, currency=request.currency)",
+                "problems: list[Problem] = []",
+            ),
+            Edit(
+                PRODUCTS,
+                "CONSTRAINT stock_quantity_non_negative CHECK (stock_quantity >= 0)",
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "restored-each-time",
+        "stock goes back each time that it is asked for",
+        "I3",
+        130,
+        ("asked-again",),
+        (
+            Edit(
+                RULES,
+                "if known is None or isinstance(known, Reserved):",
+                "if not isinstance(known, Rejected):",
+            ),
+            Edit(RULES, "known.items if known else ()", 'getattr(known, "items", ())'),
+            Edit(STOCK, "CASE WHEN state = 'reserved' THEN", "CASE WHEN state <> 'rejected' THEN"),
+            Edit(
+                STOCK,
+                "= Restored(order_id)\n",
+                "= Restored(order_id, _ITEMS.validate_json(items or '[]'))\n",
+            ),
+            Edit(RESERVATIONS, "NOT IN (('held',", "NOT IN (('restored', 'restored'), ('held',"),
+            Edit(RESERVATIONS, "(NOT (old.state = 'reserved'", "(NOT (old.state <> 'rejected'"),
+            Edit(MOVEMENTS, "CREATE UNIQUE INDEX one_movement", "CREATE INDEX one_movement"),
+        ),
+    ),
+    Mutant(
+        "late-money-stays",
+        "money that comes while an order is being withdrawn is not sent back",
+        "I4",
+        1,
+        ANY,
+        (
+            Edit(
+                SAGA,
+                "(WITHDRAWING,            PaymentSucceeded,     go(RETURNING_MONEY, refund_rest))",
+                "(WITHDRAWING,            PaymentSucceeded,     go(RESTORING, restore_stock))",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-key-to-stripe",
+        "a call that Stripe may have heard is repeated without its idempotency key",
+        "I4",
+        393,
+        ("stripe-errors",),
+        (
+            Edit(
+                "services/payment/stripe_api.py",
+                '{"idempotency_key": key},\n'
+                "            )\n"
+                "        )\n"
+                "        return _intent(made.to_dict())",
+                "{},\n            )\n        )\n        return _intent(made.to_dict())",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-sweeper",
+        "nobody publishes what a crash left in the outbox",
+        "I5",
+        6,
+        ("crash-point",),
+        (
+            Edit(
+                "services/kit/service.py",
+                'self._tasks.add("sweep_outbox", repeating(sweep, seconds=1))',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "timers-not-audited",
+        "what a timer changed, and no message, is not audited",
+        "I6",
+        1,
+        ANY,
+        (
+            Edit(
+                "services/order/handlers.py",
+                "work.send(order_audited(before, after, action), cause)",
+                "_ = cause and work.send(order_audited(before, after, action), cause)",
+            ),
+        ),
+    ),
+    Mutant(
+        "no-reconciliation",
+        "nobody looks for webhooks that never came",
+        "I7",
+        1,
+        ("webhooks-dropped",),
+        (
+            Edit(
+                "services/payment/app.py",
+                'service.background(name="reconcile")(reconciling.run)',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        "webhook-answered-early",
+        "a webhook is answered before Kafka has it",
+        "I7",
+        1,
+        ("webhooks-no-broker",),
+        (
+            Edit(WEBHOOK, "import time\n", "import asyncio\nimport time\n"),
+            Edit(
+                WEBHOOK,
+                "await gateway.service.producer.send(event, message_id=event.message_id)",
+                "asyncio.create_task("
+                "gateway.service.producer.send(event, message_id=event.message_id))",
+            ),
+        ),
+    ),
+    Mutant(
+        "end-reopens",
+        "a payment that is heard of again confirms a cancelled order",
+        "I8",
+        130,
+        ("asked-again", "asked-again"),
+        (
+            Edit(
+                SAGA,
+                "((RESTORING, CANCELLED), PaymentSucceeded,     go(RETURNING_MONEY, refund_rest))",
+                "((RESTORING, CANCELLED), PaymentSucceeded,     go(CONFIRMED, commit_stock))",
+            ),
+            Edit(
+                "services/order/migrations/0101_orders.sql",
+                "('pending', 'cancelled'),",
+                "('pending', 'cancelled'), ('cancelled', 'confirmed'),",
+            ),
+        ),
+    ),
+    Mutant(
+        "key-taken-anew",
+        "an idempotency key can be taken anew before it has expired, not after",
+        "I9",
+        1,
+        ANY,
+        (
+            Edit(
+                "services/gateway/store/keys.py",
+                "WHERE mine.expires_at <= now()",
+                "WHERE mine.expires_at >= now()",
+            ),
+        ),
+    ),
+    Mutant(
+        "acknowledged-before-commit",
+        "Kafka is told that a batch is done before it is",
+        "I9",
+        5,
+        ("crash-before-commit",),
+        (
+            Edit(
+                CONSUMER,
+                "                self._settled.setdefault(_place(record), record.offset)\n",
+                "                self._settled[_place(record)] = record.offset + 1\n"
+                "            await self._commit()\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "owner-not-checked",
+        "whoever knows an order's id reads it",
+        "I10",
+        1,
+        ANY,
+        (
+            Edit(
+                "services/gateway/routes/orders.py",
+                "stored is None or not (caller.is_admin or "
+                "stored.customer_id == caller.customer_id)",
+                "stored is None",
+            ),
+        ),
+    ),
+)
