@@ -1,6 +1,7 @@
 """The command line: `make mutants`, `make mutants ONLY=no-sweeper`."""
 
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -55,10 +56,11 @@ def main(
 
 
 def _look(mutant: Mutant) -> Seen:
-    """Run the harness in a copy with the mutant; what it says is in its `run.log`."""
+    """Run the harness in a copy with the mutant. What it says is kept beside the copy, and the copy
+    with its servers' data only if the mutant survived: somebody will want to know why."""
     copy = FOLDER / mutant.name
     mutant.plant(copy)
-    log = copy / ".local" / "run.log"
+    log = FOLDER / f"{mutant.name}.log"
     print(f"{mutant.name}: {mutant.story}; see {log.relative_to(PROJECT)}", flush=True)
     command = [
         *(sys.executable, "-m", "tests.faults", "--seed", str(mutant.seed)),
@@ -81,7 +83,10 @@ def _look(mutant: Mutant) -> Seen:
         breaches.setdefault(number, what)
     for number, what in breaches.items():
         print(f"  {number}: {what[:MENTIONED]}", flush=True)
-    return Seen(mutant, breaches, time.monotonic() - began)
+    seen = Seen(mutant, breaches, time.monotonic() - began)
+    if seen.caught:
+        shutil.rmtree(copy)
+    return seen
 
 
 def _show(seen: list[Seen]) -> None:

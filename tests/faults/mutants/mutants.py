@@ -151,8 +151,8 @@ MUTANTS: Final = (
         "webhook-answered-early",
         "a webhook is answered before Kafka has it",
         "I7",
-        1,
-        ("webhooks-no-broker",),
+        47,
+        ("kafka-kill",),
         (
             Edit(WEBHOOK, "import time\n", "import asyncio\nimport time\n"),
             Edit(
