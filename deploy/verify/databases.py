@@ -96,7 +96,8 @@ async def _inventory(dsn: str, evidence: Evidence) -> None:
         """
         SELECT id::text, name, stock_quantity, movements_total, opening_stock,
                coalesce(moved.total, 0) AS moved, coalesce(moved.by_people, 0) AS by_people,
-               coalesce(taken.held, 0) AS held, coalesce(taken.sold, 0) AS sold
+               coalesce(taken.held, 0) AS held, coalesce(taken.sold, 0) AS sold,
+               opening_stock + least(walked.lowest, 0) AS lowest
           FROM products
           LEFT JOIN (SELECT product_id, sum(quantity) AS total,
                             sum(quantity) FILTER (WHERE order_id IS NULL) AS by_people
@@ -105,6 +106,12 @@ async def _inventory(dsn: str, evidence: Evidence) -> None:
                             sum(quantity) FILTER (WHERE state = 'held') AS held,
                             sum(quantity) FILTER (WHERE state = 'committed') AS sold
                        FROM reservations GROUP BY 1) AS taken ON taken.product_id = id
+          -- Movements are numbered under the product's lock: their order is what happened.
+          LEFT JOIN (SELECT product_id, min(level) AS lowest
+                       FROM (SELECT product_id, sum(quantity) OVER earlier AS level
+                               FROM stock_movements
+                             WINDOW earlier AS (PARTITION BY product_id ORDER BY id)) AS walk
+                      GROUP BY 1) AS walked ON walked.product_id = id
         """,
     ):
         evidence.products[row["id"]] = row

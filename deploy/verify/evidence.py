@@ -24,6 +24,7 @@ class Evidence:
     history: dict[str, list[Row]] = field(default_factory=dict)
     """Status changes by order, oldest first."""
     products: dict[str, Row] = field(default_factory=dict)
+    """`lowest` is the lowest stock that there ever was."""
     reservations: dict[str, list[Row]] = field(default_factory=dict)
     """By order: one row per product."""
     movements: dict[tuple[str, str], list[Row]] = field(default_factory=dict)

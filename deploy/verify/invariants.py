@@ -66,8 +66,8 @@ def stock_adds_up(evidence: Evidence, told: Told) -> Breaches:
 
 def nothing_oversold(evidence: Evidence, _told: Told) -> Breaches:
     for name, row in evidence.products.items():
-        if row["stock_quantity"] < 0:
-            yield f"product {name}: stock is {row['stock_quantity']}"
+        if row["lowest"] < 0:
+            yield f"product {name}: stock was once {row['lowest']}, it is {row['stock_quantity']}"
         if row["held"] + row["sold"] > row["opening_stock"] + row["by_people"]:
             yield f"product {name}: sold above supply: {dict(row)}"
 

@@ -190,7 +190,8 @@ class Load:
     async def _restock(self, number: int) -> None:
         """Goods arrive, and staff put them on the shelf: once, however often they have to ask."""
         rng = random.Random(f"{self.seed}:restock:{number}")
-        product, pieces = rng.choice(self.products), rng.randint(1, 3)
+        # Of the last product there is no more: it is the one that sells out.
+        product, pieces = rng.choice(self.products[:-1]), rng.randint(1, 3)
         url = f"{self.stack.gateway}/v1/admin/products/{product}/stock"
         headers = bearer(self.stack.token("staff", "admin")) | {
             "Idempotency-Key": f"restock-{self.seed}-{number}"

@@ -54,6 +54,7 @@ PRODUCT: dict[str, Any] = {
     "by_people": 10,
     "held": 0,
     "sold": 1,
+    "lowest": 0,
 }
 
 
@@ -85,6 +86,8 @@ def test_each_promise_is_seen_broken() -> None:
     assert "I1" in broken(sound(), Told(supply={"p": 9}))
     evidence.products = {"p": PRODUCT | {"sold": 20}}
     assert "I2" in broken(evidence)
+    evidence.products = {"p": PRODUCT | {"lowest": -1}}
+    assert broken(evidence) == {"I2"}
     evidence = sound()
     evidence.reservations = {"o": [RESERVATION | {"state": "restored"}]}
     assert "I3" in broken(evidence)

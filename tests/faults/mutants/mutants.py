@@ -35,7 +35,7 @@ MUTANTS: Final = (
         "the cart was checked, so the reservation does not look at the stock again",
         "I2",
         1,
-        ANY,
+        ANY * 2,
         (
             Edit(
                 RULES,
