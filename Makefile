@@ -14,7 +14,7 @@ LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
 .PHONY: help up down clean demo test lint types format token logs status schemas docs verify \
-	faults mutants soak upgrade bench lock compose-up compose-down compose-demo compose-faults
+	faults mutants soak upgrade bench bench-peers lock compose-up compose-down compose-demo compose-faults
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -93,11 +93,16 @@ upgrade: $(ENVIRONMENT)  ## the release before and this one side by side under l
 bench: $(ENVIRONMENT)  ## measure the saga
 	$(RUN) benchmarks.saga $(ARGS)
 
-lock:  ## write both lock files anew from pyproject.toml (needs uv)
+bench-peers: $(ENVIRONMENT)  ## measure it beside its peers, about 15 minutes: make bench-peers [ARGS=--quick]
+	@$(RUN) benchmarks.peers $(ARGS)
+
+lock:  ## write the lock files anew (needs uv)
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
 		--upgrade --group local --group dev --output-file requirements.lock pyproject.toml
 	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
 		--constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
+	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+		--upgrade --output-file benchmarks/peers/requirements.lock benchmarks/peers/requirements.in
 
 $(ENVIRONMENT): requirements.lock
 	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 found as python3.11 or python3;' \

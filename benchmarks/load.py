@@ -6,7 +6,7 @@ in Python cost twice as much per order and was part of the result.
 
 import random
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
@@ -29,10 +29,16 @@ def record(message: Message) -> Outgoing:
 
 
 class Load:
-    """Places orders for two of the products each, and notes when each is confirmed."""
+    """Places orders for `lines` of the products each, and notes when each is confirmed.
 
-    def __init__(self, kafka: str) -> None:
+    Topics are those of the contracts, with `prefix` before their names: a peer of the benchmarks
+    has topics of its own.
+    """
+
+    def __init__(self, kafka: str, *, lines: int = 2, prefix: str = "") -> None:
         self._kafka = kafka
+        self._lines = lines
+        self._prefix = prefix
         self._sent: dict[bytes, float] = {}
         self._producer = librdkafka.Producer(
             {
@@ -74,7 +80,7 @@ class Load:
 
     def closed_loop(self, products: Sequence[UUID], count: int, window: int) -> float:
         """Orders per second with at most `window` of them unconfirmed."""
-        orders = _orders(products, count)
+        orders = self._orders(products, count)
         with self._reading(ORDER_EVENTS) as events:
             began, at = time.perf_counter(), 0
             heard = began
@@ -85,9 +91,23 @@ class Load:
                 heard = self._note(_values(events, _A_LOOK), heard)
             return count / (time.perf_counter() - began)
 
+    def drain(self, products: Sequence[UUID], count: int, start: Callable[[], None]) -> float:
+        """Seconds from the end of `start`, which starts who confirms, until all orders that had
+        been waiting for it are confirmed."""
+        orders = self._orders(products, count)
+        with self._reading(ORDER_EVENTS) as events:
+            self._send(orders)
+            if self._producer.flush(_LONGEST_SILENCE):
+                raise TimeoutError("Kafka did not take all orders")
+            start()
+            heard = began = time.perf_counter()
+            while self._sent:
+                heard = self._note(_values(events, _A_LOOK), heard)
+            return time.perf_counter() - began
+
     def open_loop(self, products: Sequence[UUID], rate: float, seconds: float) -> list[float]:
         """Seconds from command to confirmation of each order, offered at a steady rate, sorted."""
-        orders = _orders(products, int(rate * seconds))
+        orders = self._orders(products, int(rate * seconds))
         taken: list[float] = []
         with self._reading(ORDER_EVENTS) as events:
             began, at = time.perf_counter(), 0
@@ -104,6 +124,15 @@ class Load:
                     heard = self._note([_checked(received)], heard, taken)
         return sorted(taken)
 
+    def _orders(self, products: Sequence[UUID], count: int) -> list[Outgoing]:
+        made = []
+        for _ in range(count):
+            picked = random.sample(products, k=min(self._lines, len(products)))
+            lines = tuple(CartLine(product_id=product, quantity=1) for product in picked)
+            order = PlaceOrder(order_id=new_message_id(), customer_id="bench", lines=lines)
+            made.append(record(order))
+        return made
+
     def _send(self, orders: Sequence[Outgoing]) -> None:
         now = time.perf_counter()
         for order in orders:
@@ -113,7 +142,7 @@ class Load:
             while True:
                 try:
                     self._producer.produce(
-                        order.topic,
+                        self._prefix + order.topic,
                         order.payload.encode(),
                         key,
                         headers=dict(order.kafka_headers()),
@@ -152,7 +181,8 @@ class Load:
         )
         try:
             partitions = [
-                librdkafka.TopicPartition(topic.name, number) for number in range(topic.partitions)
+                librdkafka.TopicPartition(self._prefix + topic.name, number)
+                for number in range(topic.partitions)
             ]
             for partition in partitions:
                 _, partition.offset = consumer.get_watermark_offsets(partition, timeout=10)
@@ -160,15 +190,6 @@ class Load:
             yield consumer
         finally:
             consumer.close()
-
-
-def _orders(products: Sequence[UUID], count: int) -> list[Outgoing]:
-    made = []
-    for _ in range(count):
-        picked = random.sample(products, k=min(2, len(products)))
-        lines = tuple(CartLine(product_id=product, quantity=1) for product in picked)
-        made.append(record(PlaceOrder(order_id=new_message_id(), customer_id="bench", lines=lines)))
-    return made
 
 
 def _values(consumer: librdkafka.Consumer, within: float) -> list[librdkafka.Message]:

