@@ -1,7 +1,7 @@
 """`make bench-peers`: ours and its peers side by side, in one run, on one PostgreSQL and one Kafka.
 
 Writes benchmarks/results.json (every round's numbers) and benchmarks/RESULTS.md with its plots.
-Temporal is left out: its server is not a Python package, and its test server keeps nothing.
+Temporal is left out: its server is a program of its own, which no Python package brings.
 Timings of a shared machine are noisy; the contenders take turns so that noise meets all of them.
 """
 

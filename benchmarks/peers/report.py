@@ -40,7 +40,7 @@ movements and the payments must add up, or the run fails.
 - **DBOS Transact**: a workflow of four transactions, in two processes of eight threads.
 - **faststream-outbox**: three services, a message at a time per partition, the outbox relayed to
   Kafka with its documented levers for throughput. No audit.
-- **Temporal** is left out: its server is not a package that this machine could run.
+- **Temporal** is left out: its server is a program of its own, which no Python package brings.
 
 Limits are of the same run: commits of one row by pgbench with 16 connections, and records of the
 size that ours had, by librdkafka. Statements are counted while warming up (logging them costs
