@@ -76,7 +76,7 @@ MUTANTS: Final = (
     ),
     Mutant(
         "late-money-stays",
-        "money that comes while an order is being withdrawn is not sent back",
+        "money that comes after a cancellation is not sent back",
         "I4",
         1,
         ANY,
@@ -85,6 +85,11 @@ MUTANTS: Final = (
                 SAGA,
                 "(WITHDRAWING,            PaymentSucceeded,     go(RETURNING_MONEY, refund_rest))",
                 "(WITHDRAWING,            PaymentSucceeded,     go(RESTORING, restore_stock))",
+            ),
+            Edit(  # it comes again, as the answer to the cancellation of the payment
+                SAGA,
+                "((RESTORING, CANCELLED), PaymentSucceeded,     go(RETURNING_MONEY, refund_rest))",
+                '((RESTORING, CANCELLED), PaymentSucceeded,     Stay("late"))',
             ),
         ),
     ),
