@@ -21,6 +21,7 @@ from services.kit.work import utc_now
 
 _CONFIRMED = b'"status":"confirmed"'
 _A_LOOK = 0.01  # seconds
+_TO_START = 0.5  # seconds until a new consumer fetches, which are not part of what is measured
 _LONGEST_SILENCE = 60.0  # seconds without a confirmation: something is broken
 
 
@@ -187,6 +188,7 @@ class Load:
             for partition in partitions:
                 _, partition.offset = consumer.get_watermark_offsets(partition, timeout=10)
             consumer.assign(partitions)
+            consumer.poll(_TO_START)  # nothing comes before something is sent
             yield consumer
         finally:
             consumer.close()

@@ -35,6 +35,8 @@ def produced_per_second(kafka: str, *, records: int, size: int) -> float:
     """Records of `size` bytes per second, acknowledged as the services ask for it."""
     producer = _producer(kafka, linger_ms=5)
     value = b"x" * size
+    producer.produce(TOPIC.name, value, b"first")
+    producer.flush(_LONGEST)  # connected, and known to the broker
     began = time.perf_counter()
     for number in range(records):
         while True:
@@ -66,6 +68,7 @@ def round_trip_seconds(kafka: str, *, times: int, size: int) -> float:
         taken = [_round_trip(producer, consumer, b"x" * size) for _ in range(times)]
     finally:
         consumer.close()
+        producer.flush(_LONGEST)
     return statistics.median(taken)
 
 

@@ -55,7 +55,6 @@ def reads(topic: str) -> Any:
         ack_policy=AckPolicy.NACK_ON_ERROR,
         auto_offset_reset="earliest",
         max_workers=WORKERS,
-        fetch_max_wait_ms=20,
     )
 
 
