@@ -22,6 +22,12 @@ from services.kit.work import utc_now
 _CONFIRMED = b'"status":"confirmed"'
 _A_LOOK = 0.01  # seconds
 _TO_START = 0.5  # seconds until a new consumer fetches, which are not part of what is measured
+_LONGEST_ELECTION = 10.0  # seconds
+_NOT_YET = {
+    librdkafka.KafkaError._UNKNOWN_PARTITION,
+    librdkafka.KafkaError.NOT_LEADER_FOR_PARTITION,
+    librdkafka.KafkaError.LEADER_NOT_AVAILABLE,
+}
 _LONGEST_SILENCE = 60.0  # seconds without a confirmation: something is broken
 
 
@@ -186,12 +192,26 @@ class Load:
                 for number in range(topic.partitions)
             ]
             for partition in partitions:
-                _, partition.offset = consumer.get_watermark_offsets(partition, timeout=10)
+                partition.offset = end_of(consumer, partition)
             consumer.assign(partitions)
             consumer.poll(_TO_START)  # nothing comes before something is sent
             yield consumer
         finally:
             consumer.close()
+
+
+def end_of(consumer: librdkafka.Consumer, place: librdkafka.TopicPartition) -> int:
+    """The offset that the next record of a partition gets."""
+    until = time.monotonic() + _LONGEST_ELECTION
+    while True:
+        try:
+            _, end = consumer.get_watermark_offsets(place, timeout=10)
+            return int(end)
+        except librdkafka.KafkaException as error:
+            # A partition that was made a moment ago may not have its leader yet.
+            if error.args[0].code() not in _NOT_YET or time.monotonic() > until:
+                raise
+        time.sleep(0.1)
 
 
 def _values(consumer: librdkafka.Consumer, within: float) -> list[librdkafka.Message]:

@@ -1,18 +1,12 @@
 """What a contender's orders cost: CPU by process, and what Kafka keeps."""
 
-import time
 from collections.abc import Mapping
 
 import confluent_kafka as librdkafka
 import psutil
 
+from benchmarks.load import end_of
 from deploy.local.stack import LocalStack
-
-_LONGEST_ELECTION = 10.0  # seconds
-_NOT_YET = {
-    librdkafka.KafkaError.NOT_LEADER_FOR_PARTITION,
-    librdkafka.KafkaError.LEADER_NOT_AVAILABLE,
-}
 
 
 def cpu_seconds(stack: LocalStack, programs: Mapping[str, list[int]]) -> dict[str, float]:
@@ -48,25 +42,12 @@ def kafka_log(stack: LocalStack) -> tuple[int, int]:
             if not name.startswith("__")
             for partition in topic.partitions
         ]
-        records = sum(_end(consumer, place) for place in places)
+        records = sum(end_of(consumer, place) for place in places)
     finally:
         consumer.close()
     files = (stack.home.path / "kafka").rglob("*.log")
     size = sum(file.stat().st_size for file in files if not file.parent.name.startswith("__"))
     return records, size
-
-
-def _end(consumer: librdkafka.Consumer, place: librdkafka.TopicPartition) -> int:
-    until = time.monotonic() + _LONGEST_ELECTION
-    while True:
-        try:
-            _, end = consumer.get_watermark_offsets(place, timeout=10)
-            return int(end)
-        except librdkafka.KafkaException as error:
-            # A partition that was made a moment ago may not have its leader yet.
-            if error.args[0].code() not in _NOT_YET or time.monotonic() > until:
-                raise
-        time.sleep(0.1)
 
 
 def _used(process: psutil.Process, *, ended: bool = False) -> float:
