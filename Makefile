@@ -93,7 +93,7 @@ upgrade: $(ENVIRONMENT)  ## the release before and this one side by side under l
 bench: $(ENVIRONMENT)  ## measure the saga
 	$(RUN) benchmarks.saga $(ARGS)
 
-bench-peers: $(ENVIRONMENT)  ## measure it beside its peers, about 15 minutes: make bench-peers [ARGS=--quick]
+bench-peers: $(ENVIRONMENT)  ## measure it beside its peers, about 25 minutes: make bench-peers [ARGS=--quick]
 	@$(RUN) benchmarks.peers $(ARGS)
 
 lock:  ## write the lock files anew (needs uv)
