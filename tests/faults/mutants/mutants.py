@@ -19,7 +19,6 @@ STOCK = "services/inventory/store.py"
 PRODUCTS = "services/inventory/migrations/0101_products.sql"
 RESERVATIONS = "services/inventory/migrations/0102_reservations.sql"
 MOVEMENTS = "services/inventory/migrations/0103_stock_movements.sql"
-WEBHOOK = "services/gateway/routes/stripe_webhook.py"
 
 MUTANTS: Final = (
     Mutant(
@@ -149,22 +148,6 @@ MUTANTS: Final = (
                 "services/payment/app.py",
                 'service.background(name="reconcile")(reconciling.run)',
                 "",
-            ),
-        ),
-    ),
-    Mutant(
-        "webhook-answered-early",
-        "a webhook is answered before Kafka has it",
-        "I7",
-        47,
-        ("kafka-kill",),
-        (
-            Edit(WEBHOOK, "import time\n", "import asyncio\nimport time\n"),
-            Edit(
-                WEBHOOK,
-                "await gateway.service.producer.send(event, message_id=event.message_id)",
-                "asyncio.create_task("
-                "gateway.service.producer.send(event, message_id=event.message_id))",
             ),
         ),
     ),
