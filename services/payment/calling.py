@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
+from services.kit.calls import backoff
 from services.payment.call_queue import Deferral
 from services.payment.model import Call, CallKind
 from services.payment.provider import (
@@ -102,5 +103,4 @@ def deferral(call: Call, outcome: StripeRetry | NotThere, chance: float) -> Defe
 def pause(attempts: int, retry_after: float | None, chance: float) -> float:
     """Seconds until the next attempt: doubled each time, half of it by chance, never less than
     Stripe asks for."""
-    longest = min(_SHORTEST_PAUSE * 2.0 ** min(attempts - 1, 20), _LONGEST_PAUSE)
-    return max(longest * (0.5 + chance / 2), retry_after or 0.0)
+    return max(backoff(_SHORTEST_PAUSE, _LONGEST_PAUSE, attempts, chance), retry_after or 0.0)

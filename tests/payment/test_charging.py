@@ -22,8 +22,8 @@ from contracts.payment import (
     RefundFailed,
 )
 from contracts.stripe import StripeEventReceived
+from services.kit import calls as workers_module
 from services.kit.service import Service
-from services.payment import charging as workers_module
 from services.payment import stripe_api
 from services.payment.calling import make
 from services.payment.charging import Charging, Connect, Finished
