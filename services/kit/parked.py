@@ -18,6 +18,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from contracts.topics import CUSTOMER_CONTACTS
 from services.kit.db import Connection
 
 app = typer.Typer(no_args_is_help=True, help=__doc__, pretty_exceptions_enable=False)
@@ -26,6 +27,7 @@ Database = Annotated[
     str, typer.Option(envvar="DATABASE_URL", help="the service's own database", show_default=False)
 ]
 OPEN = ("parked", "waiting", "replay")
+PERSONAL = {CUSTOMER_CONTACTS.name}
 
 
 @app.command("list")
@@ -55,8 +57,12 @@ def list_messages(database_url: Database, everything: bool = False) -> None:
 
 
 @app.command()
-def show(message_id: int, database_url: Database) -> None:
-    """All that is known of one message. The payload may hold personal data."""
+def show(
+    message_id: int,
+    database_url: Database,
+    personal: Annotated[bool, typer.Option(help="show personal data, too")] = False,
+) -> None:
+    """All that is known of one message. A payload with personal data is masked unless asked for."""
     row = _ask(
         database_url,
         lambda db: db.fetchrow("SELECT * FROM parked_messages WHERE id = $1", message_id),
@@ -68,6 +74,8 @@ def show(message_id: int, database_url: Database) -> None:
             for header, encoded in orjson.loads(value).items():
                 text = "null" if encoded is None else _readable(base64.b64decode(encoded))
                 print(f"{'header':<18}{header}: {text}")
+        elif name == "payload" and value and row["source_topic"] in PERSONAL and not personal:
+            print(f"{name:<18}{len(value)} bytes of personal data; --personal shows them")
         else:
             print(f"{name:<18}{_readable(value) if isinstance(value, bytes) else value}")
 

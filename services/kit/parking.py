@@ -9,6 +9,7 @@ more and the new reason.
 
 import base64
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 
 import asyncpg
 import orjson
@@ -62,6 +63,24 @@ async def park(work: Work, service: str) -> None:
             if not entry.waiting
         ],
         count=len(work.to_park),
+    )
+
+
+async def forget_payloads(db: Connection, topic: str, before: datetime) -> None:
+    """Discard the parked messages of a topic with personal data that are older, and delete what
+    they hold: retention ends for parked copies, too."""
+    await db.execute(
+        """
+        UPDATE parked_messages
+           SET payload = NULL,
+               state = CASE WHEN closed_at IS NULL THEN 'discarded' ELSE state END,
+               closed_at = coalesce(closed_at, now()),
+               closed_by = coalesce(closed_by, 'retention'),
+               close_reason = coalesce(close_reason, 'personal data, kept for long enough')
+         WHERE source_topic = $1 AND parked_at < $2 AND payload IS NOT NULL
+        """,
+        topic,
+        before,
     )
 
 
