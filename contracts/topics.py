@@ -68,6 +68,8 @@ PAYMENT_DEAD_LETTERS   = Topic("payment.dead-letters",   owner="payment",   key=
                                partitions=1, retention=_QUARTER)
 GATEWAY_DEAD_LETTERS   = Topic("gateway.dead-letters",   owner="gateway",   key=_PARKED,
                                partitions=1, retention=_QUARTER)
+NOTIFICATION_DEAD_LETTERS = Topic("notification.dead-letters", owner="notification",
+                                  key=_PARKED, partitions=1, retention=_QUARTER)
 # fmt: on
 
 TOPICS: tuple[Topic, ...] = (
@@ -88,6 +90,7 @@ TOPICS: tuple[Topic, ...] = (
     INVENTORY_DEAD_LETTERS,
     PAYMENT_DEAD_LETTERS,
     GATEWAY_DEAD_LETTERS,
+    NOTIFICATION_DEAD_LETTERS,
 )
 
 DEAD_LETTERS: dict[str, Topic] = {

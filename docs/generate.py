@@ -22,6 +22,7 @@ from services.gateway.app import build as build_gateway
 from services.gateway.settings import Settings as GatewaySettings
 from services.inventory.settings import InventorySettings
 from services.kit.settings import ServiceSettings
+from services.notification.settings import NotificationSettings
 from services.order.app import OrderSettings
 from services.order.diagram import mermaid
 from services.payment.settings import PaymentSettings
@@ -36,6 +37,7 @@ SETTINGS: Final[dict[str, type[ServiceSettings]]] = {
     "inventory": InventorySettings,
     "payment": PaymentSettings,
     "gateway": GatewaySettings,
+    "notification": NotificationSettings,
 }
 
 

@@ -21,7 +21,7 @@ from deploy.local.process import Process, account, unprivileged
 
 VERSION = 18
 FILES = PROJECT / "deploy" / "postgres"
-DATABASES = ("orders", "inventory", "payment", "gateway")
+DATABASES = ("orders", "inventory", "payment", "gateway", "notification")
 SECONDS_TO_START = 60
 
 

@@ -7,13 +7,15 @@
 \getenv inventory_password INVENTORY_DB_PASSWORD
 \getenv payment_password PAYMENT_DB_PASSWORD
 \getenv gateway_password GATEWAY_DB_PASSWORD
+\getenv notification_password NOTIFICATION_DB_PASSWORD
 
 CREATE TEMPORARY TABLE service (name text, password text);
 INSERT INTO service VALUES
     ('orders', :'orders_password'),
     ('inventory', :'inventory_password'),
     ('payment', :'payment_password'),
-    ('gateway', :'gateway_password');
+    ('gateway', :'gateway_password'),
+    ('notification', :'notification_password');
 
 SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', name, password)
 FROM service

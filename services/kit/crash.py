@@ -13,6 +13,7 @@ CrashPoint = Literal[
     "after-commit",  # the batch is committed, nothing of it is published yet
     "after-publish",  # published, the offsets are not acknowledged yet
     "after-stripe-call",  # Stripe did it, the outcome is not stored yet
+    "after-mail",  # the mail server has it, that is not stored yet
     "mid-sweep",  # a sweeper has leased or decided, nothing is committed or published yet
 ]
 
