@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Copies the database server of docker-compose.yml into one file, while everything runs:
 #   deploy/compose/backup.sh FILE.tar.gz
-# All four databases as of one moment, which single dumps are not: those would tell of money that an
+# All databases as of one moment, which single dumps are not: those would tell of money that an
 # order does not know of.
 set -euo pipefail
 

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Writes a folder of secrets for docker-compose.yml: new_secrets.sh FOLDER. Keeps what is there.
-# The key of Stripe's account and the secret of its webhook endpoint are for you to put in.
+# The key of Stripe's account, the secret of its webhook endpoint and the mail server's password are
+# for you to put in.
 set -euo pipefail
 
 folder=${1:?say where: new_secrets.sh FOLDER}
@@ -12,9 +13,11 @@ write() {
 }
 random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
-for name in postgres_password {orders,inventory,payment,gateway}_db_password jwt_secret; do
+for name in postgres_password {orders,inventory,payment,gateway,notification}_db_password jwt_secret; do
   write "$name" "$(random)"
 done
 write stripe_secret_key "sk_test_put_yours_here"
 write stripe_webhook_secret "whsec_$(random)"
-echo "secrets in $folder; put Stripe's into stripe_secret_key and stripe_webhook_secret"
+write smtp_password "put yours here"
+echo "secrets in $folder; put Stripe's into stripe_secret_key and stripe_webhook_secret,"
+echo "and that of SMTP_USERNAME at your mail server into smtp_password"

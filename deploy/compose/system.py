@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
+import httpx
+
 from deploy.local import tokens
 from deploy.local.errors import StackError
 from deploy.local.home import PROJECT, Home
@@ -18,6 +20,7 @@ from deploy.local.services import SERVICES
 from deploy.verify.rest import System
 
 SECONDS_TO_READY = 150
+PORTS = ("gateway", "stripe", "mailpit", "postgres", "kafka")
 OPENED = PROJECT / "deploy" / "compose" / "opened.yml"
 
 
@@ -42,7 +45,7 @@ class ComposeSystem:
 
     def up(self) -> None:
         """Builds and starts everything; returns when all containers are healthy."""
-        for server in ("gateway", "stripe", "postgres", "kafka"):
+        for server in PORTS:
             self._home.claim_port(server)
         self.compose("up", "--build", "--wait", "--wait-timeout", str(SECONDS_TO_READY))
 
@@ -53,10 +56,7 @@ class ComposeSystem:
     def compose(self, *arguments: str) -> str:
         """Runs a command of Docker Compose and returns what it prints to standard output."""
         command = ["docker", "compose", "--progress", "quiet", "--project-name", self.project]
-        ports = {
-            f"{server.upper()}_PORT": str(self._home.port(server))
-            for server in ("gateway", "stripe", "postgres", "kafka")
-        }
+        ports = {f"{server.upper()}_PORT": str(self._home.port(server)) for server in PORTS}
         try:
             done = subprocess.run(
                 [*command, *self._files, *arguments],
@@ -111,6 +111,12 @@ class ComposeSystem:
     def token(self, customer: str, *roles: str) -> str:
         """A bearer token for the gateway."""
         return tokens.token(self._secret("jwt_secret"), customer, *roles)
+
+    async def mail_ids(self, client: httpx.AsyncClient, order: str) -> list[str]:
+        """The Message-IDs of the mails about an order, oldest first."""
+        url = f"http://{self._address('mailpit')}/api/v1/search"
+        found = await client.get(url, params={"query": f"message-id:{order}"})
+        return [mail["MessageID"] for mail in reversed(found.json()["messages"])]
 
     def _address(self, server: str) -> str:
         return f"127.0.0.1:{self._home.port(server)}"

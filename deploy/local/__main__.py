@@ -31,7 +31,10 @@ def up(home: Home = ROOT) -> None:
     stack = LocalStack(home)
     with stack.home.lock():
         stack.up()
-    print(f"\nthe shop's API: {stack.gateway}/docs   addresses: {stack.home.stack_file}")
+    print(
+        f"\nthe shop's API: {stack.gateway}/docs   mails to customers: {stack.url('smtp')}"
+        f"\naddresses: {stack.home.stack_file}"
+    )
 
 
 @app.command()

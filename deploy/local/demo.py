@@ -38,6 +38,8 @@ class Demo:
 
     def __init__(self, site: Site, client: httpx.AsyncClient) -> None:
         self._token = site.token
+        self._client = client
+        self._mail_ids = site.mail_ids
         self._stripe_key = site.stripe_key
         self.staff = Shop(
             client,
@@ -59,6 +61,8 @@ class Demo:
             stock.outcomes = [o for o in outcomes if o.product == stock.product]
             stock.final = await self._final_stock(stock)
         self._judge_race(last)
+        for outcome in outcomes:
+            outcome.mails = await self._mails(outcome)
         return outcomes, stocks
 
     def _stories(self, prints: Stock, scarce: Stock) -> Iterable[tuple[Outcome, Act]]:
@@ -86,12 +90,19 @@ class Demo:
         ) -> tuple[Outcome, Act]:
             return Outcome(title, customer, stock.product, quantity, expected), act
 
-        unpaid = Expected("cancelled", "unpaid")
-        refunded = Expected("cancelled", "refunded")
-        declined = Expected("cancelled", "failed", "Payment failed: Your card was declined.")
+        confirmed, changed = "order_confirmed", "status_changed"
+        paid = Expected("confirmed", "paid", mails=(confirmed,))
+        unpaid = Expected("cancelled", "unpaid", mails=(changed,))
+        refunded = Expected("cancelled", "refunded", mails=(confirmed, changed, "refund_made"))
+        declined = Expected(
+            "cancelled",
+            "failed",
+            "Payment failed: Your card was declined.",
+            mails=("payment_failed", changed),
+        )
         too_many = f"Insufficient stock for {scarce.name}. Available: 2, Requested: 3"
         refused = Expected(messages=(too_many,))
-        yield story("amina", "paid", prints, 2, Expected("confirmed", "paid"), pays)
+        yield story("amina", "paid", prints, 2, paid, pays)
         yield story("bongani", "card declined", prints, 3, declined, is_declined)
         yield story("carla", "cancelled by the customer", prints, 1, unpaid, changes_her_mind)
         yield story("dev", "paid, cancelled by staff", prints, 4, refunded, pays_then_staff_cancels)
@@ -132,9 +143,22 @@ class Demo:
         winner = next((racer for racer in last.outcomes if racer.order), last.outcomes[0])
         for racer in last.outcomes:
             if racer is winner:
-                racer.title, racer.expected = "race, won", Expected("confirmed", "paid")
+                racer.title = "race, won"
+                racer.expected = Expected("confirmed", "paid", mails=("order_confirmed",))
             else:
                 racer.title, racer.expected = "race, lost", Expected(messages=lost)
+
+    async def _mails(self, outcome: Outcome) -> tuple[str, ...]:
+        """The kinds of the order's mails, once they are as many as expected or time is over."""
+        if outcome.order is None:
+            return ()
+        deadline = time.monotonic() + SECONDS_TO_SETTLE
+        while True:
+            found = await self._mail_ids(self._client, outcome.order["order_id"])
+            kinds = tuple(name.split(".")[1] for name in found)
+            if len(kinds) >= len(outcome.expected.mails) or time.monotonic() > deadline:
+                return kinds
+            await asyncio.sleep(0.1)
 
     async def _product(self, name: str, stock: int) -> Stock:
         product = await self.staff.add_product(name, price=PRICE, stock=stock)

@@ -17,6 +17,8 @@ class Expected:
     payment_status: str | None = None
     admin_notes: str | None = None
     messages: tuple[str, ...] = ()
+    mails: tuple[str, ...] = ()
+    """Kinds, in any order."""
 
 
 @dataclass(slots=True)
@@ -32,6 +34,8 @@ class Outcome:
     messages: tuple[str, ...] = ()
     kept: int | None = None
     """The money that Stripe holds for it in the end, in minor units."""
+    mails: tuple[str, ...] = ()
+    """The kinds of the mails that the customer got."""
     error: str | None = None
 
     def wrong(self) -> list[str]:
@@ -52,6 +56,7 @@ class Outcome:
             ("payment", self.expected.payment_status, self.order["payment_status"]),
             ("timeline ends", self.expected.status, self.order["history"][-1]["new_status"]),
             ("cents kept at Stripe", due, self.kept),
+            ("mails", sorted(self.expected.mails), sorted(self.mails)),
         ]
         if self.expected.admin_notes is not None:
             pairs.append(("notes", self.expected.admin_notes, self.order["admin_notes"]))

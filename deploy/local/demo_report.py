@@ -52,7 +52,7 @@ def _cells(outcome: Outcome) -> list[str]:
             order["status"],
             order["payment_status"],
             "" if outcome.kept is None else _rand(outcome.kept),
-            _timeline(order),
+            f"{_timeline(order)}\nmails: {', '.join(outcome.mails)}",
         ]
     # Names and messages come from elsewhere: only the markup added here is markup.
     cells = [escape(cell) for cell in cells]

@@ -7,13 +7,15 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from deploy.local.errors import StackError
 from deploy.local.home import Home
 from deploy.local.kafka import Kafka
 from deploy.local.links import Link, link_name, listener_name
 from deploy.local.postgres import Postgres
 from deploy.local.process import Process
-from deploy.local.services import SERVICES, STRIPE, service_of
+from deploy.local.services import SERVICES, SMTP, SMTP_PORT, STANDINS, STRIPE, service_of
 from deploy.local.tokens import token
 
 # What the caller's environment may override.
@@ -21,6 +23,7 @@ DEFAULTS = {
     "STRIPE_SECRET_KEY": "sk_test_local",
     # The stand-in has no limit; Stripe's own would be the bottleneck of every benchmark.
     "STRIPE_CALLS_PER_SECOND": "1000",
+    "MAIL_FROM": "shop@example.com",
     "LOG_FORMAT": "console",
     "PYTHONUNBUFFERED": "1",
 }
@@ -31,7 +34,7 @@ class Directory:
 
     Environment variables, weakest first: defaults and secrets, the caller's, the addresses of
     this home, those given here as `environment`. With `linked`, every service talks to every
-    server over a link (`links.py`).
+    server but the mail sink over a link (`links.py`).
     """
 
     def __init__(
@@ -67,6 +70,16 @@ class Directory:
     def stripe(self) -> str:
         """The HTTP address of the Stripe stand-in."""
         return self.url(STRIPE.name)
+
+    @property
+    def smtp(self) -> str:
+        """host:port at which the sink takes mail; `url("smtp")` shows what it got."""
+        return f"127.0.0.1:{self.home.port(SMTP_PORT)}"
+
+    async def mail_ids(self, client: httpx.AsyncClient, order: str) -> list[str]:
+        """The Message-IDs of the mails about an order, oldest first."""
+        found = await client.get(f"{self.url(SMTP.name)}/mails", params={"about": order})
+        return [mail["message_id"] for mail in reversed(found.json())]
 
     @property
     def kafka(self) -> str:
@@ -119,7 +132,7 @@ class Directory:
         if server := self.infrastructure.get(name):
             return server.process
         if not (is_service(name) or name in self.recorded()):
-            known = [*self.infrastructure, STRIPE.name, *(service.name for service in SERVICES)]
+            known = [*self.infrastructure, *(service.name for service in (*STANDINS, *SERVICES))]
             raise StackError(
                 f"there is no process {name!r}", todo=f"name one of {', '.join(known)}"
             )
@@ -136,7 +149,7 @@ class Directory:
 
     def status(self) -> dict[str, int | None]:
         """Process id by name, None for what does not run."""
-        names = {*self.infrastructure, STRIPE.name, *(service.name for service in SERVICES)}
+        names = {*self.infrastructure, *(service.name for service in (*STANDINS, *SERVICES))}
         return {name: self.process(name).pid for name in sorted(names | self.recorded())}
 
     def addresses_for(self, process: str) -> dict[str, str]:
@@ -153,6 +166,11 @@ class Directory:
             told["KAFKA_BOOTSTRAP_SERVERS"] = ",".join(addresses)
         if service.name == "payment":
             told["STRIPE_API_BASE"] = f"http://127.0.0.1:{port(STRIPE.name)}"
+        if service.name == "notification":
+            mail_port = str(self.home.port(SMTP_PORT))
+            told |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": mail_port, "SMTP_SECURITY": "none"}
+        if service is SMTP:
+            told["SMTP_PORT"] = str(self.home.port(SMTP_PORT))
         if service is STRIPE:
             told["STANDIN_DATABASE"] = str(self.home.path / "stripe" / "standin.sqlite")
             webhook = f"http://127.0.0.1:{port('gateway')}/v1/stripe/webhook"
@@ -194,6 +212,8 @@ class Directory:
         return {
             "gateway": self.gateway,
             "stripe": self.stripe,
+            "smtp": self.smtp,
+            "mails": self.url(SMTP.name),
             "kafka": self.kafka,
             "postgres": self.postgres,
             "postgres_admin": self.postgres_server.admin_dsn,
@@ -209,7 +229,7 @@ class Directory:
 
 
 def is_service(process: str) -> bool:
-    """Whether it is the process of a service or of the stand-in, and no server below them."""
+    """Whether it is the process of a service or of a stand-in, and no server below them."""
     try:
         service_of(process)
     except KeyError:

@@ -25,16 +25,21 @@ class Service:
 
 
 STRIPE = Service("stripe", "deploy.local.stripe_standin", ready="/healthz")
+SMTP = Service("smtp", "deploy.local.smtp_sink", ready="/healthz")
+STANDINS = (STRIPE, SMTP)
+SMTP_PORT = "smtp:mail"
+"""The name of the port on which the sink takes mail; `smtp` is that of its web pages."""
 SERVICES = (
     Service("inventory", "services.inventory", database="inventory"),
     Service("payment", "services.payment", database="payment"),
     Service("order", "services.order", database="orders"),
     Service("gateway", "services.gateway", database="gateway"),
+    Service("notification", "services.notification", database="notification"),
 )
 
 
 def service_of(process: str) -> Service:
     """The service that a process name belongs to. Raises KeyError for an unknown one."""
-    by_name = {service.name: service for service in (*SERVICES, STRIPE)}
+    by_name = {service.name: service for service in (*SERVICES, *STANDINS)}
     base, _, number = process.rpartition("-")
     return by_name[base if number.isdecimal() else process]

@@ -43,6 +43,9 @@ class Site(Protocol):
     def token(self, customer: str, *roles: str) -> str:
         """A bearer token for the gateway."""
 
+    async def mail_ids(self, client: httpx.AsyncClient, order: str) -> list[str]:
+        """The Message-IDs of the mails about an order, oldest first."""
+
 
 class ShopError(Exception):
     """The shop answered something that the caller did not expect."""

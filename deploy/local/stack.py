@@ -26,7 +26,7 @@ from deploy.local.errors import StackError
 from deploy.local.home import PROJECT, Home, write_private
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
-from deploy.local.services import SERVICES, STRIPE, service_of
+from deploy.local.services import SERVICES, SMTP, SMTP_PORT, STANDINS, service_of
 
 SECONDS_TO_READY = 60
 # A service finishes the batch in hand, publishes it and leaves its group, in about 10 s.
@@ -74,10 +74,12 @@ class LocalStack(Directory):
     def up(self) -> None:
         """Starts what does not run and leaves the rest; returns when everything is ready."""
         names = [name for service in SERVICES for name in self._names(service.name)]
-        # The stand-in is told the gateway's port, which therefore must not move any more.
-        for name in (STRIPE.name, *names):
+        # Stripe's stand-in is told the gateway's port, which therefore must not move any more.
+        standins = [standin.name for standin in STANDINS]
+        for name in (*standins, *names):
             self._claim_port(name)
-        _together([self.up_infrastructure, partial(self._ensure, STRIPE.name)])
+        starts = [self.up_infrastructure, *(partial(self._ensure, name) for name in standins)]
+        _together(starts)
         _together([partial(self._ensure, name) for name in names])
         self._write_stack_file()
 
@@ -203,6 +205,8 @@ class LocalStack(Directory):
     def _claim_port(self, name: str) -> None:
         if self.process(name).pid is None:
             self.home.claim_port(name)
+            if name == SMTP.name:
+                self.home.claim_port(SMTP_PORT)
 
     def _digest(self, name: str) -> str:
         told = json.dumps(self.addresses_for(name), sort_keys=True)

@@ -14,7 +14,7 @@ from contracts.message import Envelope, Message
 from contracts.stripe import StripeEventReceived
 from deploy.verify.evidence import Evidence, Waiting
 
-GROUPS = ("order", "inventory", "payment", "gateway")
+GROUPS = ("order", "inventory", "payment", "gateway", "notification")
 
 M = TypeVar("M", bound=Message)
 
