@@ -8,7 +8,13 @@ import pytest
 from docs.generate import OPERATIONS, ROOT
 from services.kit.migrate import migrate
 
-FOLDERS = {"orders": "order", "inventory": "inventory", "payment": "payment", "gateway": "gateway"}
+FOLDERS = {
+    "orders": "order",
+    "inventory": "inventory",
+    "payment": "payment",
+    "gateway": "gateway",
+    "notification": "notification",
+}
 """Where the migrations of a database are."""
 
 # ```sql orders: the database that the statements are for.

@@ -1,4 +1,5 @@
-"""Personal data travels on one topic. Canaries are planted, then looked for everywhere."""
+"""Personal data travels on one topic and is kept in one table. Canaries are planted, then looked
+for everywhere."""
 
 from functools import partial
 from typing import Any
@@ -67,16 +68,23 @@ async def flock(
 
 
 @pytest.mark.usefixtures("flock")
-async def test_canaries_are_on_the_contacts_topic_and_nowhere_else(
+async def test_canaries_are_on_the_contacts_topic_and_in_contacts_and_nowhere_else(
     stack: LocalStack, client: httpx.AsyncClient, canary: str
 ) -> None:
     found = await topics_with(stack, canary)
     assert found.pop(CUSTOMER_CONTACTS.name, set()) == set(FIELDS)
     assert not found
     for service in stack.postgres:
-        assert await tables_with(stack, service, canary) == [], service
+        kept = ["contacts"] if service == "notification" else []
+        assert await tables_with(stack, service, canary) == kept, service
+    columns = await rows(
+        stack, "notification", "SELECT * FROM contacts AS c WHERE c.email ~ $1", canary
+    )
+    assert {name for row in columns for name, value in row.items() if canary in str(value)} == {
+        "email"
+    }
     logs = list(stack.log("order").parent.glob("*.log"))
-    assert {log.stem for log in logs} >= {*stack.postgres, "stripe", "kafka"}
+    assert {log.stem for log in logs} >= {*stack.postgres, "stripe", "smtp", "kafka"}
     for log in logs:
         assert canary not in log.read_text(errors="replace"), log.name
     for service in stack.postgres:
