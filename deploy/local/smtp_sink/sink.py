@@ -152,5 +152,8 @@ async def serve(settings: Settings) -> None:
         access_log=False,
         timeout_graceful_shutdown=2,
     )
-    async with listening:
+    try:
         await uvicorn.Server(config).serve()
+    finally:
+        # Not waited for: clients may keep their connections for as long as they like.
+        listening.close()
