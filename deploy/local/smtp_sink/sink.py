@@ -80,7 +80,7 @@ class Sink:
     async def handle_DATA(  # noqa: N802
         self, _server: SMTP, _session: Session, envelope: Envelope
     ) -> str:
-        content = bytes(envelope.content or b"")
+        content = envelope.original_content or b""
         self.mails.appendleft(Received(next(self._ids), list(envelope.rcpt_tos), content))
         return "250 OK"
 
