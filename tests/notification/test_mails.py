@@ -32,7 +32,7 @@ def nobody_in_logs(notification: LocalStack) -> Iterator[None]:
     """After all of this module, no log knows an address: every one has this word in it."""
     yield
     logs = list(notification.log("notification").parent.glob("*.log"))
-    assert {log.stem for log in logs} >= {"notification", "smtp", "postgres"}
+    assert {log.stem for log in logs} >= {"notification", "smtp"}
     for log in logs:
         assert "canary" not in log.read_text(errors="replace"), log.name
 
