@@ -201,7 +201,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=5000, help="orders of the closed loop")
     parser.add_argument("--in-flight", type=int, default=64, help="of the closed loop")
     arguments = parser.parse_args()
-    stack = LocalStack(HOME)
+    stack = LocalStack(HOME, only=SERVICES)
     stack.clean()
     try:
         stack.up()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -27,19 +27,25 @@ OPENED = PROJECT / "deploy" / "compose" / "opened.yml"
 class ComposeSystem:
     """One project of Docker Compose. Creating it starts nothing.
 
-    `environment` holds values for the variables of docker-compose.yml, `overrides` are files that
-    go on top of it. With `OPENED` among them the system can be checked: its databases and its
-    broker are published on this machine. Methods raise StackError, whose text says what failed and
-    what to do.
+    `environment` holds values for the variables of docker-compose.yml, `only` names the services
+    that there are (without it all), `overrides` are files that go on top of it. With `OPENED` among
+    them the system can be checked: its databases and its broker are published on this machine.
+    Methods raise StackError, whose text says what failed and what to do.
     """
 
     def __init__(
-        self, project: str, environment: Mapping[str, str], *, overrides: Sequence[Path] = ()
+        self,
+        project: str,
+        environment: Mapping[str, str],
+        *,
+        only: Collection[str] | None = None,
+        overrides: Sequence[Path] = (),
     ) -> None:
         self.project = project
         files = (PROJECT / "docker-compose.yml", *overrides)
         self._files = [word for file in files for word in ("--file", str(file))]
         self._given = dict(environment)
+        self._only = only
         self._home = Home(PROJECT / ".local" / project)
         self._secrets = PROJECT / os.environ.get("SECRETS", "deploy/compose/secrets")
 
@@ -47,7 +53,8 @@ class ComposeSystem:
         """Builds and starts everything; returns when all containers are healthy."""
         for server in PORTS:
             self._home.claim_port(server)
-        self.compose("up", "--build", "--wait", "--wait-timeout", str(SECONDS_TO_READY))
+        names = () if self._only is None else (*self._only, "stripe")
+        self.compose("up", "--build", "--wait", "--wait-timeout", str(SECONDS_TO_READY), *names)
 
     def remove(self) -> None:
         """Stops everything and removes it with its data; images stay."""
@@ -100,7 +107,11 @@ class ComposeSystem:
     @property
     def parts(self) -> System:
         """Where the checker finds the parts of an opened system, see `OPENED`."""
-        databases = {service.name: service.database for service in SERVICES if service.database}
+        databases = {
+            service.name: service.database
+            for service in SERVICES
+            if service.database and (self._only is None or service.name in self._only)
+        }
         dsn = {
             service: f"postgresql://{name}:{quote(self._secret(f'{name}_db_password'), safe='')}"
             f"@{self._address('postgres')}/{name}"

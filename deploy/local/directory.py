@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +33,9 @@ class Directory:
     """The addresses, secrets, logs and environment variables of one home's processes.
 
     Environment variables, weakest first: defaults and secrets, the caller's, the addresses of
-    this home, those given here as `environment`. With `linked`, every service talks to every
-    server but the mail sink over a link (`links.py`).
+    this home, those given here as `environment`. `only`: the names of the services that there
+    are; without it all. With `linked`, every service talks to every server but the mail sink over
+    a link (`links.py`).
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Directory:
         home: Home,
         environment: Mapping[str, str],
         *,
+        only: Collection[str] | None = None,
         brokers: int = 1,
         linked: bool = False,
         kafka: type[Kafka] = Kafka,
@@ -49,7 +51,8 @@ class Directory:
     ) -> None:
         self.home = home
         self.brokers = ("kafka", *(f"kafka-{number}" for number in range(2, brokers + 1)))
-        clients = [service.name for service in SERVICES] if linked else []
+        self.services = tuple(s for s in SERVICES if only is None or s.name in only)
+        clients = [service.name for service in self.services] if linked else []
         self._kafka_servers = {
             name: kafka(home, name, names=self.brokers, clients=clients) for name in self.brokers
         }
@@ -89,7 +92,7 @@ class Directory:
     @property
     def postgres(self) -> dict[str, str]:
         """The address of each service's database, with the service's own role."""
-        return {s.name: self.postgres_server.dsn(s.database) for s in SERVICES if s.database}
+        return {s.name: self.postgres_server.dsn(s.database) for s in self.services if s.database}
 
     @property
     def jwt_secret(self) -> str:
@@ -184,7 +187,7 @@ class Directory:
             listen = self.home.port(link_name(client, server))
             return Link(client, server, listen, self.home.port(upstream))
 
-        for service in SERVICES:
+        for service in self.services:
             yield link(service.name, "postgres", "postgres")
             for broker in self.brokers:
                 yield link(service.name, broker, listener_name(service.name, broker))
@@ -222,7 +225,7 @@ class Directory:
             "services": {name: {"url": self.url(name)} for name in services},
             "replicas": {
                 service.name: sum(service_of(name) is service for name in services)
-                for service in SERVICES
+                for service in self.services
             },
             "processes": processes,
         }

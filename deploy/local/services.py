@@ -36,6 +36,8 @@ SERVICES = (
     Service("gateway", "services.gateway", database="gateway"),
     Service("notification", "services.notification", database="notification"),
 )
+ORDERING = ("order", "inventory", "payment", "gateway")
+"""What an order needs; the other services only follow it."""
 
 
 def service_of(process: str) -> Service:

@@ -13,7 +13,7 @@ import json
 import signal
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from deploy.local.errors import StackError
 from deploy.local.home import PROJECT, Home, write_private
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
-from deploy.local.services import SERVICES, SMTP, SMTP_PORT, STANDINS, service_of
+from deploy.local.services import SMTP, SMTP_PORT, STRIPE, service_of
 
 SECONDS_TO_READY = 60
 # A service finishes the batch in hand, publishes it and leaves its group, in about 10 s.
@@ -36,7 +36,8 @@ SECONDS_TO_STOP = 20
 class LocalStack(Directory):
     """One system. Creating it starts nothing, and finds what was started in that home before.
 
-    `environment` is given to every service; `replicas` says how many processes of a service `up`
+    `environment` is given to every service; `only` names the services that there are, without it
+    all; `replicas` says how many processes of a service `up`
     starts (1 unless said); `brokers` is the size of the Kafka cluster, where three make copies of
     everything. `linked` is for tests of the network: every service then talks over links
     (`links()`), which the caller must serve before it starts one. `kafka` and `postgres` are how
@@ -50,6 +51,7 @@ class LocalStack(Directory):
         home: Path,
         *,
         environment: Mapping[str, str] | None = None,
+        only: Collection[str] | None = None,
         replicas: Mapping[str, int] | None = None,
         brokers: int = 1,
         linked: bool = False,
@@ -60,6 +62,7 @@ class LocalStack(Directory):
         super().__init__(
             Home(home, say),
             environment or {},
+            only=only,
             brokers=brokers,
             linked=linked,
             kafka=kafka,
@@ -73,13 +76,12 @@ class LocalStack(Directory):
 
     def up(self) -> None:
         """Starts what does not run and leaves the rest; returns when everything is ready."""
-        names = [name for service in SERVICES for name in self._names(service.name)]
+        names = [name for service in self.services for name in self._names(service.name)]
         # Stripe's stand-in is told the gateway's port, which therefore must not move any more.
-        standins = [standin.name for standin in STANDINS]
+        standins = [STRIPE.name, *([SMTP.name] if "notification" in names else [])]
         for name in (*standins, *names):
             self._claim_port(name)
-        starts = [self.up_infrastructure, *(partial(self._ensure, name) for name in standins)]
-        _together(starts)
+        _together([self.up_infrastructure, *[partial(self._ensure, name) for name in standins]])
         _together([partial(self._ensure, name) for name in names])
         self._write_stack_file()
 

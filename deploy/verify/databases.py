@@ -63,8 +63,10 @@ async def under_way(dsn: Mapping[str, str]) -> list[Waiting]:
     )
     found.append(Waiting("call to Stripe", row["count"]))
     found.append(Waiting("lease of a call to Stripe", row["leased"]))
-    (row,) = await rows(dsn["notification"], "SELECT count(*) FROM mails WHERE state = 'queued'")
-    found.append(Waiting("mail", row["count"]))
+    if "notification" in dsn:
+        queued = "SELECT count(*) FROM mails WHERE state = 'queued'"
+        (row,) = await rows(dsn["notification"], queued)
+        found.append(Waiting("mail", row["count"]))
     return [waiting for waiting in found if waiting.number]
 
 

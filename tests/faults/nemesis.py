@@ -21,13 +21,13 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from deploy.local.directory import is_service
-from deploy.local.services import service_of
+from deploy.local.services import ORDERING, service_of
 from deploy.local.stack import LocalStack
 from deploy.verify.databases import fetch
 from services.order.deadlines import WAITS_FOR_ANSWER
 from tests.faults.network import Network
 
-SERVICES = ("order", "inventory", "payment", "gateway")
+SERVICES = ORDERING
 
 _PATIENCE = 30.0
 """Seconds for a statement: the server may be under a fault."""

@@ -140,6 +140,7 @@ def main(
     system = ComposeSystem(
         "orderflow-faults",
         IMPATIENT,
+        only=SERVICES,
         overrides=(OPENED, PROJECT / "tests" / "faults" / "impatient.yml"),
     )
     system.remove()

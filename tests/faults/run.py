@@ -20,7 +20,7 @@ from pathlib import Path
 import httpx
 
 from deploy.local.stack import LocalStack
-from tests.faults.nemesis import FAULTS, Beaten, NotStruck
+from tests.faults.nemesis import FAULTS, SERVICES, Beaten, NotStruck
 from tests.faults.trial import HOME, IMPATIENT, Judgement, fresh, judge, silent
 from tests.faults.verdict import paths_taken
 from tests.looking import TO_REST, system_of
@@ -71,7 +71,9 @@ async def run(
     patience: float = TO_REST,
 ) -> Verdict:
     """Beat a fresh system and judge it. `patience`: as in `judge`."""
-    stack = LocalStack(home, environment=IMPATIENT, linked=True, brokers=brokers, say=silent)
+    stack = LocalStack(
+        home, environment=IMPATIENT, only=SERVICES, linked=True, brokers=brokers, say=silent
+    )
     verdict = Verdict(seed=seed)
     async with fresh(stack) as beaten:
         began = time.monotonic()

@@ -115,7 +115,7 @@ async def upgrade(*, rate: float, short: bool, home: Path = HOME) -> Judgement:
     """
     previous = Release("previous", 1, await asyncio.to_thread(previous_release))
     this = Release("new", 2, PROJECT)
-    stack = LocalStack(home, environment=IMPATIENT, linked=True, say=silent)
+    stack = LocalStack(home, environment=IMPATIENT, only=SERVICES, linked=True, say=silent)
     judgement = Judgement()
     async with fresh(stack) as beaten:
         fleet = Fleet(beaten, Door(stack.home.claim_port("gateway")))
