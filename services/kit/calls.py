@@ -116,7 +116,9 @@ class Workers(Generic[C, O]):
                 return
 
     async def _make(self, make: Callable[[C], Awaitable[O]], call: C) -> None:
-        self._finished.append(Finished(call, await make(call)))
+        outcome = await make(call)
+        # Looked up only now: the recorder has put another list in its place meanwhile.
+        self._finished.append(Finished(call, outcome))
         self._any_finished.set()
 
     async def _record_finished(self, service: Service) -> None:

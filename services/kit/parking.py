@@ -67,15 +67,13 @@ async def park(work: Work, service: str) -> None:
 
 
 async def forget_payloads(db: Connection, topic: str, before: datetime) -> None:
-    """Discard the parked messages of a topic with personal data that are older, and delete what
-    they hold: retention ends for parked copies, too."""
+    """Discard older parked messages of a topic with personal data, and delete what they hold."""
     await db.execute(
         """
         UPDATE parked_messages
            SET payload = NULL,
                state = CASE WHEN closed_at IS NULL THEN 'discarded' ELSE state END,
-               closed_at = coalesce(closed_at, now()),
-               closed_by = coalesce(closed_by, 'retention'),
+               closed_at = coalesce(closed_at, now()), closed_by = coalesce(closed_by, 'retention'),
                close_reason = coalesce(close_reason, 'personal data, kept for long enough')
          WHERE source_topic = $1 AND parked_at < $2 AND payload IS NOT NULL
         """,
