@@ -15,7 +15,7 @@ from tests.notification.orders import now
 ORDER = UUID("0190a3b2-7c4d-7e8f-9a0b-00000000006d")
 SETTINGS = NotificationSettings(
     database_url="postgresql://",
-    kafka_bootstrap_servers="-",
+    kafka_bootstrap_servers="nobody:1",
     smtp_host="-",
     mail_from="shop@example.com",
     shop_name="Frames & Co",
