@@ -8,10 +8,10 @@ import orjson
 from fastapi import Response
 
 from contracts.order import OrderUpdated
-from services.gateway.auth import Caller
-from services.gateway.problems import MEDIA_TYPE, problem_body
 from services.gateway.rules import is_decided, refusal
 from services.gateway.views import order_body
+from services.kit.auth import Caller
+from services.kit.problems import MEDIA_TYPE, problem_body
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,8 @@ from contracts.topics import (
     ORDER_EVENTS,
     STRIPE_WEBHOOKS,
 )
-from services.gateway import problems
-from services.gateway.auth import Tokens
 from services.gateway.channels import COMMAND_ANSWERED, ORDER_CHANGED
 from services.gateway.gateway import Gateway
-from services.gateway.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.gateway.projections import HANDLERS
 from services.gateway.routes import (
     admin_orders,
@@ -34,6 +31,9 @@ from services.gateway.store import keys
 from services.gateway.store.orders import load_waited_for
 from services.gateway.store.products import forget_answers, load_answers
 from services.gateway.waiting import Hub
+from services.kit import problems
+from services.kit.auth import Tokens
+from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.kit.service import Service
 from services.kit.work import Work
 
@@ -69,10 +69,10 @@ def build(settings: Settings) -> tuple[Service, FastAPI]:
         # A repeat under an idempotency key may still ask for one.
         await forget_answers(work.db, older_than=keys.KEPT + timedelta(hours=1))
 
-    return service, _web(service, Gateway(settings, service, hub, Tokens(settings)))
+    return service, _web(service, Gateway(settings, service, hub), Tokens(settings))
 
 
-def _web(service: Service, gateway: Gateway) -> FastAPI:
+def _web(service: Service, gateway: Gateway, tokens: Tokens) -> FastAPI:
     app = FastAPI(
         title="orderflow",
         version="1",
@@ -82,6 +82,7 @@ def _web(service: Service, gateway: Gateway) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.gateway = gateway
+    app.state.tokens = tokens
     for rooms in (orders, events, carts, products, admin_orders, admin_products, stripe_webhook):
         app.include_router(rooms.router)
     app.router.routes.extend(service.health_routes())

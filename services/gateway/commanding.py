@@ -5,11 +5,11 @@ from pydantic import BaseModel
 from contracts.inventory import AdjustStock, ProductCommandDone, PutProduct, RemoveProduct
 from contracts.message import new_message_id
 from services.gateway.answers import Answer
-from services.gateway.auth import Caller
 from services.gateway.channels import COMMAND_ANSWERED
 from services.gateway.gateway import Gateway
 from services.gateway.idempotency import KeyedRequest, claim, remember
-from services.gateway.problems import problem_body, unavailable
+from services.kit.auth import Caller
+from services.kit.problems import problem_body, unavailable
 
 _ANSWERED_WITHIN_SECONDS = 10.0
 """How long a person is kept waiting for inventory."""

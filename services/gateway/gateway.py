@@ -4,10 +4,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Depends, Header, Request
-from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from services.gateway.auth import Caller, Tokens
-from services.gateway.problems import ApiProblem
 from services.gateway.settings import Settings
 from services.gateway.waiting import Hub
 from services.kit.service import Service
@@ -18,7 +15,6 @@ class Gateway:
     settings: Settings
     service: Service
     hub: Hub
-    tokens: Tokens
 
 
 async def _gateway(request: Request) -> Gateway:
@@ -27,31 +23,6 @@ async def _gateway(request: Request) -> Gateway:
 
 
 TheGateway = Annotated[Gateway, Depends(_gateway)]
-
-
-# Without its own errors, which would be no problem documents.
-_BEARER = HTTPBearer(
-    auto_error=False, bearerFormat="JWT", description="a token of the identity provider"
-)
-
-
-async def _caller(
-    gateway: TheGateway,
-    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
-) -> Caller:
-    return await gateway.tokens.caller(bearer.credentials if bearer else None)
-
-
-SignedIn = Annotated[Caller, Depends(_caller)]
-
-
-async def _staff(caller: SignedIn) -> Caller:
-    if not caller.is_admin:
-        raise ApiProblem(403, "This call needs the role admin")
-    return caller
-
-
-Staff = Annotated[Caller, Depends(_staff)]
 
 IdempotencyKey = Annotated[
     str | None,

@@ -22,9 +22,9 @@ from pydantic import BaseModel
 
 from contracts.order import OrderUpdated
 from services.gateway.answers import Answer
-from services.gateway.problems import ApiProblem
 from services.gateway.store import keys
 from services.kit.db import Pool
+from services.kit.problems import ApiProblem
 from services.kit.work import Work
 
 _KEY = re.compile(r"[\x21-\x7e]{1,255}")

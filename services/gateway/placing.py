@@ -12,12 +12,12 @@ from contracts.customer import ContactGiven
 from contracts.message import new_message_id
 from contracts.order import OrderUpdated, PlaceOrder
 from services.gateway.answers import Answer, accepted, decided
-from services.gateway.auth import Caller
 from services.gateway.channels import ORDER_CHANGED
 from services.gateway.gateway import Gateway
 from services.gateway.idempotency import KeyedRequest, claim, remember
 from services.gateway.requests import NewOrder
 from services.gateway.views import first_view
+from services.kit.auth import Caller
 from services.kit.work import utc_now
 
 LONGEST_WAIT_SECONDS = 30

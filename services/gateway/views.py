@@ -15,7 +15,7 @@ from contracts.order import (
     Problem,
     StatusChange,
 )
-from services.gateway.auth import Caller
+from services.kit.auth import Caller
 
 
 class OrderView(BaseModel):

@@ -7,14 +7,15 @@ from pydantic import BaseModel
 
 from contracts.order import OrderStatus, OrderUpdated
 from services.gateway.answers import Answer, accepted
-from services.gateway.gateway import IdempotencyKey, Staff, TheGateway
+from services.gateway.gateway import IdempotencyKey, TheGateway
 from services.gateway.idempotency import KeyedRequest, claim
-from services.gateway.problems import ProblemDocument
 from services.gateway.requests import BulkStatusRequest, RefundRequest, StatusRequest
 from services.gateway.routes.orders import conflict, visible_order
 from services.gateway.rules import Refused, staff_refunds, staff_sets_status
 from services.gateway.store import orders
 from services.gateway.views import PlacedOrder
+from services.kit.auth import Staff
+from services.kit.problems import ProblemDocument
 
 router = APIRouter(prefix="/v1/admin/orders", tags=["administration"])
 

@@ -7,9 +7,10 @@ from pydantic import BaseModel
 
 from contracts.inventory import AdjustStock, Product, PutProduct, RemoveProduct
 from services.gateway.commanding import have_inventory_do
-from services.gateway.gateway import IdempotencyKey, Staff, TheGateway
-from services.gateway.problems import ProblemDocument
+from services.gateway.gateway import IdempotencyKey, TheGateway
 from services.gateway.requests import ProductRequest, StockRequest
+from services.kit.auth import Staff
+from services.kit.problems import ProblemDocument
 
 router = APIRouter(
     prefix="/v1/admin/products",

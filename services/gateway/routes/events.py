@@ -11,9 +11,10 @@ from sse_starlette import EventSourceResponse, ServerSentEvent
 
 from contracts.order import OrderUpdated
 from services.gateway.channels import ORDER_CHANGED
-from services.gateway.gateway import SignedIn, TheGateway
+from services.gateway.gateway import TheGateway
 from services.gateway.routes.orders import visible_order
 from services.gateway.waiting import Hub
+from services.kit.auth import SignedIn
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])
 

@@ -7,14 +7,14 @@ from fastapi import APIRouter, Header, Query, Response
 
 from contracts.order import OrderUpdated
 from services.gateway.answers import Answer, accepted
-from services.gateway.auth import Caller
-from services.gateway.gateway import Gateway, IdempotencyKey, SignedIn, TheGateway
+from services.gateway.gateway import Gateway, IdempotencyKey, TheGateway
 from services.gateway.placing import place_order, wait_preference
-from services.gateway.problems import ApiProblem, ProblemDocument
 from services.gateway.requests import PLAIN_TEXT, Cancellation, NewOrder
 from services.gateway.rules import Refused, customer_cancels
 from services.gateway.store import orders
 from services.gateway.views import OrderPage, OrderView, PlacedOrder, order_body
+from services.kit.auth import Caller, SignedIn
+from services.kit.problems import ApiProblem, ProblemDocument
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])
 

@@ -6,9 +6,9 @@ from uuid import UUID
 from fastapi import APIRouter, Query
 
 from services.gateway.gateway import TheGateway
-from services.gateway.problems import ApiProblem, ProblemDocument
 from services.gateway.store import products
 from services.gateway.views import ProductPage, ProductView
+from services.kit.problems import ApiProblem, ProblemDocument
 
 router = APIRouter(prefix="/v1/products", tags=["catalogue"])
 

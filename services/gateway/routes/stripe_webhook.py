@@ -15,9 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from contracts.stripe import StripeEventReceived
 from services.gateway.gateway import TheGateway
-from services.gateway.problems import ApiProblem, ProblemDocument, unavailable
 from services.gateway.stripe_signature import SignatureInvalid, verify
 from services.kit.errors import BrokerUnavailable
+from services.kit.problems import ApiProblem, ProblemDocument, unavailable
 
 PATH = "/v1/stripe/webhook"
 MAX_BYTES = 1024 * 1024

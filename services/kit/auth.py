@@ -1,20 +1,24 @@
 """Who is calling: a bearer token (JWT) becomes a `Caller`.
 
 Tokens come from the shop's identity provider. It either shares a secret (HS256) or publishes
-public keys (JWKS). A token says `sub` (the customer), `exp`, and `roles`, which may hold `admin`.
+public keys (JWKS). A token says `sub` (the customer, or the member of staff), `exp`, and `roles`;
+what a role allows is decided by the service that is called.
 """
 
 import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any, Self
 
 import aiohttp
 import jwt
+from fastapi import Depends, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import Field, SecretStr, model_validator
 
-from services.gateway.problems import ApiProblem, unavailable
-from services.gateway.settings import Settings
+from services.kit.problems import ApiProblem, unavailable
+from services.kit.settings import ServiceSettings
 from services.kit.telemetry import log
 
 _ASYMMETRIC = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
@@ -23,18 +27,50 @@ _KEYS_FRESH_SECONDS = 300
 _FETCH_PAUSE_SECONDS = 10
 """Tokens with made-up key ids must not make us call the identity provider each time."""
 _LONGEST_SUBJECT = 255
+_SHORTEST_SECRET = 32
+"""Bytes of an HS256 key (RFC 7518, section 3.2): a shorter one can be guessed offline."""
+
+
+class TokenSettings(ServiceSettings):
+    """What a service that takes bearer tokens is told about them."""
+
+    jwt_secret: SecretStr | None = Field(
+        default=None, description="HS256 key of the identity provider, 32 bytes or more"
+    )
+    jwks_url: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="where the identity provider publishes its public keys",
+    )
+    jwt_issuer: str | None = Field(default=None, description="required `iss` of a token")
+    jwt_audience: str | None = Field(default=None, description="required `aud` of a token")
+
+    @model_validator(mode="after")
+    def _can_check_tokens(self) -> Self:
+        if (self.jwt_secret is None) == (self.jwks_url is None):
+            raise ValueError("set either JWT_SECRET or JWKS_URL, so that tokens can be checked")
+        if (
+            self.jwt_secret is not None
+            and len(self.jwt_secret.get_secret_value().encode()) < _SHORTEST_SECRET
+        ):
+            raise ValueError(f"JWT_SECRET needs at least {_SHORTEST_SECRET} bytes")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
     customer_id: str
-    is_admin: bool
+    roles: frozenset[str] = frozenset()
+
+    @property
+    def is_admin(self) -> bool:
+        return "admin" in self.roles
 
 
 class Tokens:
     """Checks tokens as the settings say."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: TokenSettings) -> None:
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._published = PublishedKeys(settings.jwks_url) if settings.jwks_url else None
         self._issuer = settings.jwt_issuer
@@ -85,11 +121,39 @@ def caller_from(claims: dict[str, Any]) -> Caller:
         raise _invalid("The token has no usable subject")
     if not isinstance(roles, list):
         raise _invalid("The token's roles are not a list")
-    return Caller(subject, is_admin="admin" in roles)
+    return Caller(subject, frozenset(role for role in roles if isinstance(role, str)))
 
 
 def _invalid(detail: str) -> ApiProblem:
     return ApiProblem(401, detail, headers={"WWW-Authenticate": 'Bearer error="invalid_token"'})
+
+
+# Without its own errors, which would be no problem documents.
+_BEARER = HTTPBearer(
+    auto_error=False, bearerFormat="JWT", description="a token of the identity provider"
+)
+
+
+async def _caller(
+    request: Request,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)],
+) -> Caller:
+    tokens: Tokens = request.app.state.tokens
+    return await tokens.caller(bearer.credentials if bearer else None)
+
+
+SignedIn = Annotated[Caller, Depends(_caller)]
+"""The parameter of a route that needs a caller; the application has `state.tokens`."""
+
+
+async def _staff(caller: SignedIn) -> Caller:
+    if not caller.is_admin:
+        raise ApiProblem(403, "This call needs the role admin")
+    return caller
+
+
+Staff = Annotated[Caller, Depends(_staff)]
+"""The parameter of a route that needs the role admin."""
 
 
 class PublishedKeys:
