@@ -1,33 +1,25 @@
-"""The announcement that a message was parked, on the dead-letter topic of the service.
+"""What a service says of its parked messages, on its dead-letter topic.
 
-The message itself stays in the service's database: it may hold personal data, and only its owner
-can replay it.
+The messages themselves stay in the service's database: they may hold personal data, and only their
+owner can handle them again.
 """
 
 from datetime import datetime
 from uuid import UUID
 
-from contracts.message import Message
+from contracts.message import Message, Value
 from contracts.topics import DEAD_LETTERS, ORDER_DEAD_LETTERS, Topic
 
 
-class MessageParked(Message, type="dead-letters.message-parked.v1", topic=ORDER_DEAD_LETTERS):
-    """Where the parked record came from and why it could not be handled."""
+class DeadLetter(Value):
+    """What every message on a dead-letter topic has."""
 
     service: str
     parked_id: int
     """The row in the service's `parked_messages`."""
-    state: str
-    """`parked`, or `waiting` behind an earlier message of the same key."""
-    message_id: UUID | None
-    message_type: str | None
     source_topic: str
     source_partition: int
-    source_offset: int
     source_key: str | None
-    reason: str
-    attempts: int
-    parked_at: datetime
 
     @property
     def key(self) -> str:
@@ -40,3 +32,51 @@ class MessageParked(Message, type="dead-letters.message-parked.v1", topic=ORDER_
     @property
     def destination(self) -> Topic:
         return DEAD_LETTERS[self.service]
+
+
+class MessageParked(
+    DeadLetter, Message, type="dead-letters.message-parked.v1", topic=ORDER_DEAD_LETTERS
+):
+    """Where the parked record came from and why it could not be handled."""
+
+    state: str
+    """`parked`, or `waiting` behind an earlier message of the same key."""
+    message_id: UUID | None
+    message_type: str | None
+    source_offset: int
+    reason: str
+    attempts: int
+    parked_at: datetime
+
+
+class ParkedMessageChanged(
+    DeadLetter, Message, type="dead-letters.parked-message-changed.v1", topic=ORDER_DEAD_LETTERS
+):
+    """A parked message as it is after its change number `version`; parking it was number 1.
+
+    Carries all that changes, so that a reader needs only the newest one. Changes that follow each
+    other within a second may be told as one.
+    """
+
+    version: int
+    state: str
+    """`parked`: tried again and failed again. `replay`: to be tried. `replayed`, `discarded`."""
+    reason: str
+    """Why it could not be handled, the last time that it was tried."""
+    attempts: int
+    operation_id: UUID | None = None
+    """The command that led here; None when somebody used the service's own tool."""
+    changed_by: str | None = None
+    change_reason: str | None = None
+    at: datetime
+
+
+class OperationAnswered(
+    DeadLetter, Message, type="dead-letters.operation-answered.v1", topic=ORDER_DEAD_LETTERS
+):
+    """The answer to one ReplayParked or DiscardParked."""
+
+    operation_id: UUID
+    """The id of the command."""
+    problem: str | None = None
+    """Why nothing was changed; None when it was done as asked."""

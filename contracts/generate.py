@@ -69,7 +69,7 @@ def _channel(topic: Topic, messages: list[type[Message]]) -> Json:
 
 
 def _action(topic: Topic) -> str:
-    return "receive" if topic.name.endswith(".commands") else "send"
+    return "receive" if topic.name.endswith((".commands", ".operations")) else "send"
 
 
 def _operation(topic: Topic) -> Json:

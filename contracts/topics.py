@@ -37,6 +37,7 @@ class Topic:
 
 # fmt: off
 _ORDER, _PRODUCT, _PARKED = "order_id", "product_id", "the parked record's key"
+_ASKED = "service and number of the parked message"
 
 ORDER_COMMANDS     = Topic("order.commands",     owner="order",     key=_ORDER)
 ORDER_EVENTS       = Topic("order.events",       owner="order",     key=_ORDER)
@@ -70,6 +71,22 @@ GATEWAY_DEAD_LETTERS   = Topic("gateway.dead-letters",   owner="gateway",   key=
                                partitions=1, retention=_QUARTER)
 NOTIFICATION_DEAD_LETTERS = Topic("notification.dead-letters", owner="notification",
                                   key=_PARKED, partitions=1, retention=_QUARTER)
+OPS_DEAD_LETTERS       = Topic("ops.dead-letters",       owner="ops",       key=_PARKED,
+                               partitions=1, retention=_QUARTER)
+
+# What people ask of a service's parked messages. Few and rare, so one partition.
+ORDER_OPERATIONS       = Topic("order.operations",       owner="order",     key=_ASKED,
+                               partitions=1)
+INVENTORY_OPERATIONS   = Topic("inventory.operations",   owner="inventory", key=_ASKED,
+                               partitions=1)
+PAYMENT_OPERATIONS     = Topic("payment.operations",     owner="payment",   key=_ASKED,
+                               partitions=1)
+GATEWAY_OPERATIONS     = Topic("gateway.operations",     owner="gateway",   key=_ASKED,
+                               partitions=1)
+NOTIFICATION_OPERATIONS = Topic("notification.operations", owner="notification", key=_ASKED,
+                                partitions=1)
+OPS_OPERATIONS         = Topic("ops.operations",         owner="ops",       key=_ASKED,
+                               partitions=1)
 # fmt: on
 
 TOPICS: tuple[Topic, ...] = (
@@ -91,8 +108,19 @@ TOPICS: tuple[Topic, ...] = (
     PAYMENT_DEAD_LETTERS,
     GATEWAY_DEAD_LETTERS,
     NOTIFICATION_DEAD_LETTERS,
+    OPS_DEAD_LETTERS,
+    ORDER_OPERATIONS,
+    INVENTORY_OPERATIONS,
+    PAYMENT_OPERATIONS,
+    GATEWAY_OPERATIONS,
+    NOTIFICATION_OPERATIONS,
+    OPS_OPERATIONS,
 )
 
 DEAD_LETTERS: dict[str, Topic] = {
     topic.owner: topic for topic in TOPICS if topic.name.endswith(".dead-letters")
+}
+
+OPERATIONS: dict[str, Topic] = {
+    topic.owner: topic for topic in TOPICS if topic.name.endswith(".operations")
 }

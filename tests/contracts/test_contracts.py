@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from contracts.generate import asyncapi, documents, schema
 from contracts.message import Envelope
 from contracts.registry import MESSAGES
-from contracts.topics import DEAD_LETTERS, PARTITIONS, TOPICS
+from contracts.topics import DEAD_LETTERS, OPERATIONS, PARTITIONS, TOPICS
 
 EXAMPLES = Path(__file__).parents[2] / "contracts" / "examples"
 GOLDEN = sorted(EXAMPLES.rglob("*.json"))
@@ -85,8 +85,12 @@ def test_wire_names_and_topics_follow_their_owner() -> None:
 
 
 def test_one_orders_messages_share_a_partition_number_everywhere() -> None:
-    announcements = set(DEAD_LETTERS.values())
-    assert {topic.partitions for topic in TOPICS if topic not in announcements} == {PARTITIONS}
+    not_of_an_order = {*DEAD_LETTERS.values(), *OPERATIONS.values()}
+    assert {topic.partitions for topic in TOPICS if topic not in not_of_an_order} == {PARTITIONS}
+
+
+def test_whoever_parks_messages_can_be_asked_to_replay_them() -> None:
+    assert DEAD_LETTERS.keys() == OPERATIONS.keys()
 
 
 def test_the_asyncapi_document_is_one() -> None:
