@@ -13,7 +13,7 @@ RUN := .venv/bin/python -m
 LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
-.PHONY: help up down clean demo test lint types format token logs status schemas docs verify \
+.PHONY: help up down clean demo ops test lint types format token logs status schemas docs verify \
 	faults mutants soak upgrade bench bench-peers lock compose-up compose-down compose-demo compose-faults
 
 help:  ## this list
@@ -37,6 +37,9 @@ logs: $(ENVIRONMENT)  ## last lines of all logs, or follow one: make logs SERVIC
 token: $(ENVIRONMENT)  ## a token to try with: make token CUSTOMER=c1 [ROLE=admin]
 	@$(LOCAL) token --customer '$(or $(CUSTOMER),$(error say who: make token CUSTOMER=...))' \
 		$(if $(ROLE),--role '$(ROLE)')
+
+ops: $(ENVIRONMENT)  ## look into it: make ops ARGS='orders list', ARGS='--help'
+	@$(LOCAL) ops $(ARGS)
 
 demo: $(ENVIRONMENT)  ## orders paid, declined, cancelled, expired, raced for; on a stack of its own
 	@$(LOCAL) demo

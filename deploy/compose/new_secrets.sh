@@ -13,7 +13,7 @@ write() {
 }
 random() { od -An -N32 -tx1 /dev/urandom | tr -d ' \n'; }
 
-for name in postgres_password {orders,inventory,payment,gateway,notification}_db_password jwt_secret; do
+for name in postgres_password {orders,inventory,payment,gateway,notification,ops,ops_runtime}_db_password jwt_secret; do
   write "$name" "$(random)"
 done
 write stripe_secret_key "sk_test_put_yours_here"

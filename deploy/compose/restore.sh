@@ -14,7 +14,7 @@ taken=$(sed -n 's/^START TIME: //p' <<<"$label")
 since=$(date --utc --date "$taken - 15 minutes" +%Y-%m-%dT%H:%M:%S.000)
 echo "backup of $taken; Kafka is read again from $since on"
 
-docker compose stop gateway order inventory payment notification postgres
+docker compose stop gateway order inventory payment notification ops postgres
 gunzip --stdout "$file" | docker compose run --rm --no-deps -T --entrypoint bash postgres -c \
   'set -e; rm -rf "$PGDATA"; mkdir -m 700 "$PGDATA"; tar --extract --directory "$PGDATA"'
 docker compose up --detach --wait --no-recreate postgres kafka
@@ -34,6 +34,8 @@ rewind inventory inventory.commands
 rewind payment payment.commands stripe.webhooks
 rewind gateway order.events inventory.catalog inventory.replies
 rewind notification order.events customer.contacts
+# It only watches, so it hears all again.
+groups --group ops --all-topics --reset-offsets --to-datetime "$since" --execute
 
 # Alone at first: an answer that overtakes its order is parked, and the order waits behind it.
 docker compose up --detach --wait --no-recreate --no-deps order

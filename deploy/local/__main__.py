@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import getpass
 import os
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -93,6 +95,18 @@ def token(
 ) -> None:
     """Print a bearer token for the gateway, good for a day."""
     print(LocalStack(home).token(customer, *(role or [])))
+
+
+@app.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def ops(context: typer.Context) -> None:
+    """Run the ops command line on this stack, as yourself with the role admin."""
+    stack = LocalStack(ROOT)
+    told = {"OPS_URL": stack.url("ops"), "OPS_TOKEN": stack.token(getpass.getuser(), "admin")}
+    command = [sys.executable, "-m", "services.ops.cli", *context.args]
+    os.execve(sys.executable, command, os.environ | told)  # noqa: S606
 
 
 @app.command()

@@ -91,7 +91,7 @@ class Directory:
 
     @property
     def postgres(self) -> dict[str, str]:
-        """The address of each service's database, with the service's own role."""
+        """The address of each service's database, with its owner's role."""
         return {s.name: self.postgres_server.dsn(s.database) for s in self.services if s.database}
 
     @property
@@ -164,7 +164,13 @@ class Directory:
             return self.home.port(link_name(service.name, server) if self._linked else server)
 
         if service.database is not None:
-            told["DATABASE_URL"] = self.postgres_server.dsn(service.database, port("postgres"))
+            owner = self.postgres_server.dsn(service.database, port("postgres"))
+            told["DATABASE_URL"] = owner
+            if service.role is not None:
+                told["MIGRATIONS_DATABASE_URL"] = owner
+                told["DATABASE_URL"] = self.postgres_server.dsn(
+                    service.database, port("postgres"), role=service.role
+                )
             addresses = (f"127.0.0.1:{port(broker)}" for broker in self.brokers)
             told["KAFKA_BOOTSTRAP_SERVERS"] = ",".join(addresses)
         if service.name == "payment":

@@ -21,7 +21,7 @@ from deploy.local.process import Process, account, unprivileged
 
 VERSION = 18
 FILES = PROJECT / "deploy" / "postgres"
-DATABASES = ("orders", "inventory", "payment", "gateway", "notification")
+ROLES = ("orders", "inventory", "payment", "gateway", "notification", "ops", "ops_runtime")
 SECONDS_TO_START = 60
 
 
@@ -39,10 +39,10 @@ class Postgres:
         """A superuser's address of the database `postgres`."""
         return self._dsn("postgres", "postgres")
 
-    def dsn(self, database: str, port: int | None = None) -> str:
-        """The address of a service's database with the service's own role; `port`: not the
+    def dsn(self, database: str, port: int | None = None, *, role: str | None = None) -> str:
+        """The address of a service's database with its owner's role, or another; `port`: not the
         server's own, but that of something in between."""
-        return self._dsn(database, database, port)
+        return self._dsn(role or database, database, port)
 
     def start(self) -> None:
         """Starts the server and makes the roles and databases that are missing."""
@@ -75,8 +75,7 @@ class Postgres:
     def passwords(self) -> dict[str, str]:
         """The environment variables that `init.sql` and the image read passwords from."""
         services = {
-            f"{name.upper()}_DB_PASSWORD": self._home.secret(f"postgres:{name}")
-            for name in DATABASES
+            f"{name.upper()}_DB_PASSWORD": self._home.secret(f"postgres:{name}") for name in ROLES
         }
         return {"POSTGRES_PASSWORD": self._home.secret("postgres"), **services}
 

@@ -17,6 +17,8 @@ class Service:
     ready: str = "/readyz"
     """The path that answers 200 once the process can do its work."""
     database: str | None = None
+    role: str | None = None
+    """The database role that it runs as, if that is not the owner, which then only migrates."""
 
     @property
     def command(self) -> list[str]:
@@ -35,6 +37,7 @@ SERVICES = (
     Service("order", "services.order", database="orders"),
     Service("gateway", "services.gateway", database="gateway"),
     Service("notification", "services.notification", database="notification"),
+    Service("ops", "services.ops", database="ops", role="ops_runtime"),
 )
 ORDERING = ("order", "inventory", "payment", "gateway")
 """What an order needs; the other services only follow it."""

@@ -3,7 +3,7 @@
 # that `docker inspect` shows.
 set -euo pipefail
 
-for name in orders inventory payment gateway notification; do
+for name in orders inventory payment gateway notification ops ops_runtime; do
   password=$(<"/run/secrets/${name}_db_password")
   export "${name^^}_DB_PASSWORD=$password"
 done

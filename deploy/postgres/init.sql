@@ -8,6 +8,8 @@
 \getenv payment_password PAYMENT_DB_PASSWORD
 \getenv gateway_password GATEWAY_DB_PASSWORD
 \getenv notification_password NOTIFICATION_DB_PASSWORD
+\getenv ops_password OPS_DB_PASSWORD
+\getenv ops_runtime_password OPS_RUNTIME_DB_PASSWORD
 
 CREATE TEMPORARY TABLE service (name text, password text);
 INSERT INTO service VALUES
@@ -15,7 +17,8 @@ INSERT INTO service VALUES
     ('inventory', :'inventory_password'),
     ('payment', :'payment_password'),
     ('gateway', :'gateway_password'),
-    ('notification', :'notification_password');
+    ('notification', :'notification_password'),
+    ('ops', :'ops_password');
 
 SELECT format('CREATE ROLE %I LOGIN PASSWORD %L', name, password)
 FROM service
@@ -26,6 +29,13 @@ SELECT format('CREATE DATABASE %I OWNER %I', name, name)
 FROM service
 WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = service.name)
 \gexec
+
+-- The ops service runs as a role that may add to the audit and not change it; the owner migrates.
+SELECT format('CREATE ROLE ops_runtime LOGIN PASSWORD %L', :'ops_runtime_password')
+WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'ops_runtime')
+\gexec
+
+GRANT CONNECT ON DATABASE ops TO ops_runtime;
 
 -- By default every role may connect to every database.
 SELECT format('REVOKE ALL ON DATABASE %I FROM PUBLIC', datname)

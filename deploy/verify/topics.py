@@ -7,14 +7,13 @@ from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 from aiokafka import AIOKafkaConsumer
-from aiokafka.admin import AIOKafkaAdminClient
 
 from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
 from contracts.message import Envelope, Message
 from contracts.stripe import StripeEventReceived
+from contracts.topics import DEAD_LETTERS
 from deploy.verify.evidence import Evidence, Waiting
-
-GROUPS = ("order", "inventory", "payment", "gateway", "notification")
+from services.kit.lag import group_lags
 
 M = TypeVar("M", bound=Message)
 
@@ -34,21 +33,11 @@ async def read_topics(kafka: str, evidence: Evidence) -> None:
 
 async def lag(kafka: str) -> list[Waiting]:
     """Records that a group has not acknowledged yet, by group and topic."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka)
-    consumer = AIOKafkaConsumer(bootstrap_servers=kafka)
-    await admin.start()
-    await consumer.start()
-    behind: dict[str, int] = defaultdict(int)
-    try:
-        for group in GROUPS:
-            offsets = await admin.list_consumer_group_offsets(group)
-            ends = await consumer.end_offsets(list(offsets))
-            for place, acknowledged in offsets.items():
-                behind[f"{group} behind {place.topic}"] += max(0, ends[place] - acknowledged.offset)
-    finally:
-        await consumer.stop()
-        await admin.close()
-    return [Waiting(what, count) for what, count in behind.items() if count]
+    return [
+        Waiting(f"{group} behind {topic}", records)
+        for group, topic, records in await group_lags(kafka, DEAD_LETTERS)
+        if records
+    ]
 
 
 class _Record(NamedTuple, Generic[M]):

@@ -3,11 +3,13 @@
 Decoding never raises: one record that is not a message of ours must not lose its batch.
 """
 
-from collections.abc import Mapping
+import base64
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
+import orjson
 import uuid_utils
 from aiokafka import ConsumerRecord
 from pydantic import ValidationError
@@ -50,6 +52,22 @@ class Record(NamedTuple):
             tuple(record.headers),
             record.value,
         )
+
+
+def headers_to_json(headers: Sequence[tuple[str, bytes | None]]) -> str:
+    """Headers as PostgreSQL keeps them: name -> base64 of the value, or null."""
+    return orjson.dumps(
+        {
+            storable(name): None if value is None else base64.b64encode(value).decode()
+            for name, value in headers
+        }
+    ).decode()
+
+
+def headers_from_json(text: str) -> tuple[tuple[str, bytes | None], ...]:
+    """What `headers_to_json` wrote."""
+    stored: dict[str, str | None] = orjson.loads(text)
+    return tuple((k, None if v is None else base64.b64decode(v)) for k, v in stored.items())
 
 
 @dataclass(slots=True)

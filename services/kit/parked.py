@@ -4,6 +4,7 @@
     ... show 17     ... replay 17 18     ... replay --all     ... discard 17 --reason "a test"
 
 Replaying is done by the running service, in the order of the key; `list` shows what came of it.
+The ops service does the same by command, for all services: this tool is for when it is away.
 """
 
 import asyncio
@@ -93,12 +94,14 @@ def replay(
         database_url,
         lambda db: db.fetch(
             """
-            UPDATE parked_messages SET state = 'replay'
+            UPDATE parked_messages
+               SET state = 'replay', operation_id = NULL, asked_by = $3, ask_reason = NULL
              WHERE state = 'parked' AND ($1 OR id = ANY($2))
             RETURNING id
             """,
             every,
             message_ids or [],
+            getpass.getuser(),
         ),
     )
     print(f"{len(asked)} to be replayed; `list` shows what comes of it")
@@ -117,7 +120,8 @@ def discard(
         lambda db: db.fetch(
             """
             UPDATE parked_messages
-               SET state = 'discarded', closed_at = now(), closed_by = $2, close_reason = $3
+               SET state = 'discarded', operation_id = NULL,
+                   closed_at = now(), closed_by = $2, close_reason = $3
              WHERE id = ANY($1) AND state = ANY($4)
             RETURNING id
             """,

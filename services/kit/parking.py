@@ -7,18 +7,26 @@ in the transaction of the effect, and a message that fails again is `parked` aga
 more and the new reason.
 """
 
-import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import asyncpg
-import orjson
 
 from contracts.dead_letters import MessageParked
 from contracts.message import Message
 from services.kit.db import Connection
 from services.kit.errors import is_infrastructure
-from services.kit.messages import Incoming, Record, Unreadable, decode, storable
+from services.kit.messages import (
+    Incoming,
+    Record,
+    Unreadable,
+    decode,
+    headers_from_json,
+    headers_to_json,
+    storable,
+)
+from services.kit.operations import announce_changes
 from services.kit.telemetry import PARKED, PARKED_NOW, log
 from services.kit.work import Handler, ToPark, UnitOfWork, Work
 
@@ -108,25 +116,11 @@ async def _save(db: Connection, entries: Sequence[ToPark]) -> list[asyncpg.Recor
         [item.record.partition for item in items],
         [item.record.offset for item in items],
         [item.record.key for item in items],
-        [_headers_to_json(item.record.headers) for item in items],
+        [headers_to_json(item.record.headers) for item in items],
         [item.record.value for item in items],
         [storable(entry.reason) for entry in entries],
         [0 if entry.waiting else max(1, entry.item.attempts) for entry in entries],
     )
-
-
-def _headers_to_json(headers: Sequence[tuple[str, bytes | None]]) -> str:
-    return orjson.dumps(
-        {
-            storable(name): None if value is None else base64.b64encode(value).decode()
-            for name, value in headers
-        }
-    ).decode()
-
-
-def _headers_from_json(text: str) -> tuple[tuple[str, bytes | None], ...]:
-    stored: dict[str, str | None] = orjson.loads(text)
-    return tuple((k, None if v is None else base64.b64decode(v)) for k, v in stored.items())
 
 
 class Replayer:
@@ -134,18 +128,21 @@ class Replayer:
 
     def __init__(
         self,
+        service: str,
         unit_of_work: UnitOfWork,
         accepted: Mapping[str, type[Message]],
-        handlers: Mapping[type[Message], Handler],
+        handler_of: Callable[[Incoming[Any]], Handler],
     ) -> None:
+        self._service = service
         self._unit_of_work = unit_of_work
         self._accepted = accepted
-        self._handlers = handlers
+        self._handler_of = handler_of
 
     async def run_due(self) -> None:
-        """Go on until no key's first message is to be replayed."""
+        """Go on until no key's first message is to be replayed; tell what has changed."""
         while True:
             async with self._unit_of_work.begin() as work:
+                await announce_changes(work, self._service)
                 PARKED_NOW.set(await _count_open(work.db))
                 due = await _find_due(work.db)
             if not any([await self._replay(parked_id) for parked_id in due]):
@@ -179,13 +176,13 @@ class Replayer:
             row["source_partition"],
             row["source_offset"],
             row["key"],
-            _headers_from_json(row["headers"]),
+            headers_from_json(row["headers"]),
             row["payload"],
         )
         item = decode(record, self._accepted)
         if isinstance(item, Unreadable):
             return str(item.error)
-        await self._handlers[type(item.message)](work, [item])
+        await self._handler_of(item)(work, [item])
         if work.to_park:
             return work.to_park[0].reason
         return None

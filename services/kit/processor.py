@@ -9,20 +9,23 @@ and everything else has gone on.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 from contracts.message import Message, sent_at_ms
+from contracts.registry import MESSAGES
 from services.kit import inbox, parking
 from services.kit.crash import crash_point
-from services.kit.errors import Expired, Park, is_infrastructure
+from services.kit.errors import Expired, Park, Undecodable, is_infrastructure
 from services.kit.messages import Incoming, Record, Unreadable, decode
 from services.kit.telemetry import CONSUMED, DUPLICATES, INFRASTRUCTURE_RETRIES, log
 from services.kit.work import Handler, ToPark, UnitOfWork, Work, utc_now
 
 Item = Incoming[Any] | Unreadable
+Observer = Callable[[Work, Sequence[Item]], Awaitable[None]]
+"""Notes what it sees, in a constant number of SQL statements."""
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.1, 5.0
 
@@ -34,6 +37,8 @@ class Abandoned(Exception):  # noqa: N818
 class BatchProcessor:
     """Turns records into committed effects.
 
+    An `observer` gets what no handler is for: whole batches, without waves, and also what cannot be
+    read. It parks nothing, and waits behind nothing that is parked, unless it raises itself.
     `kept_for_ever` names compacted topics: their records are old and still true, and their readers
     tell newer from older by a version. `keep_trying` is asked before each repeat for
     infrastructure's sake; when it says no, the batch is abandoned with nothing committed.
@@ -47,13 +52,18 @@ class BatchProcessor:
         *,
         attempts: int,
         inbox_retention: timedelta,
+        observer: Observer | None = None,
         kept_for_ever: Collection[str] = (),
         keep_trying: Callable[[], bool] = lambda: True,
     ) -> None:
         self._service = service
         self._unit_of_work = unit_of_work
         self._handlers = handlers
-        self._accepted = {message.wire_type: message for message in handlers}
+        self._observer = observer
+        self.accepted: Mapping[str, type[Message]] = (
+            {message.wire_type: message for message in handlers} if observer is None else MESSAGES
+        )
+        """The messages that can be read, by wire name."""
         self._attempts = attempts
         # A day less than what the inbox drops, so that no id is asked for in a dropped partition.
         self._remembered = inbox_retention - timedelta(days=1)
@@ -68,7 +78,7 @@ class BatchProcessor:
             Abandoned: infrastructure is away and `keep_trying` said no.
         """
         oldest = int((utc_now() - self._remembered).timestamp() * 1000)
-        batch = [self._checked(decode(record, self._accepted), oldest) for record in records]
+        batch = [self._checked(decode(record, self.accepted), oldest) for record in records]
         await self._settle(batch)
 
     def _checked(self, item: Item, oldest: int) -> Item:
@@ -110,21 +120,24 @@ class BatchProcessor:
     async def _failed(self, item: Item, error: Exception) -> Item:
         """A message that failed alone: once more, or it becomes one to park."""
         item.attempts += 1
-        if isinstance(item, Unreadable):
+        if isinstance(item, Unreadable) and not self._is_observed(item):
             log.error("cannot park a record; trying again", key=item.record.key, exc_info=error)
             await asyncio.sleep(1)
             return item
         if item.attempts < self._attempts:
             await asyncio.sleep(0.05 * item.attempts)
             return item
-        log.error("message failed", type=item.envelope.type, key=item.record.key, exc_info=error)
+        wire_type = item.envelope.type if item.envelope else None
+        log.error("message failed", type=wire_type, key=item.record.key, exc_info=error)
         reason = Park(f"{type(error).__name__}: {error}")
         return Unreadable(item.record, reason, item.envelope, attempts=item.attempts)
 
     async def _commit(self, batch: list[Item]) -> None:
         async with self._unit_of_work.begin("in turn") as work:
             fresh, blocked = await _admit(work, batch)
-            for wave in _waves(fresh):
+            if self._observer is not None:
+                await self._observer(work, [item for item in fresh if self._is_observed(item)])
+            for wave in _waves([item for item in fresh if not self._is_observed(item)]):
                 await self._handle(work, wave, blocked)
             if work.to_park:
                 await parking.park(work, self._service)
@@ -143,10 +156,24 @@ class BatchProcessor:
             elif isinstance(item, Unreadable):
                 work.to_park.append(ToPark(item, str(item.error)))
             else:
-                by_handler.setdefault(self._handlers[type(item.message)], []).append(item)
+                by_handler.setdefault(self.handler_of(item), []).append(item)
         for handler, messages in by_handler.items():
             await handler(work, messages)
         blocked.update(entry.item.record.key for entry in work.to_park if entry.item.record.key)
+
+    def handler_of(self, item: Incoming[Any]) -> Handler:
+        """What a message is given to."""
+        handler = self._handlers.get(type(item.message), self._observer)
+        assert handler is not None  # noqa: S101  # what is accepted has one
+        return handler
+
+    def _is_observed(self, item: Item) -> bool:
+        if self._observer is None:
+            return False
+        if isinstance(item, Unreadable):
+            # Not what the observer itself could not take: that is parked.
+            return isinstance(item.error, Undecodable | Expired)
+        return type(item.message) not in self._handlers
 
 
 async def _admit(work: Work, batch: list[Item]) -> tuple[list[Item], set[str]]:

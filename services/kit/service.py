@@ -23,15 +23,15 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from contracts.message import Message
-from contracts.topics import DEAD_LETTERS, Topic
-from services.kit import inbox
+from contracts.topics import DEAD_LETTERS, OPERATIONS, Topic
+from services.kit import inbox, operations
 from services.kit.consumer import Consumer
 from services.kit.db import Pool, open_pool, wait_for_database
 from services.kit.health import health_routes
 from services.kit.migrate import migrate
 from services.kit.outbox import Outbox
 from services.kit.parking import Replayer
-from services.kit.processor import BatchProcessor
+from services.kit.processor import BatchProcessor, Observer
 from services.kit.publisher import Publisher
 from services.kit.settings import ServiceSettings
 from services.kit.tasks import Tasks, repeating
@@ -59,16 +59,19 @@ class Service:
         consumes: Sequence[Topic],
         handlers: Mapping[type[Message], Handler],
         emits: Sequence[Topic] = (),
+        observer: Observer | None = None,
         ready_without_broker: bool = False,
     ) -> None:
-        """`ready_without_broker`: once it was there, a service that can still do its part when the
-        broker goes away (the outbox keeps what it sends) stays ready."""
+        """`observer`: gets whatever has no handler, see `BatchProcessor`. `ready_without_broker`:
+        once it was there, a service that can still do its part when the broker goes away (the
+        outbox keeps what it sends) stays ready."""
         self.name = name
         self.settings = settings
         self._migrations = migrations
-        self._consumes = consumes
+        self._consumes = (*consumes, OPERATIONS[name])
         self._emits = (*emits, DEAD_LETTERS[name])
-        self._handlers = handlers
+        self._handlers = {**handlers, **operations.handlers(name)}
+        self._observer = observer
         self._on_start: list[Periodic] = []
         self._tasks = Tasks()
         self._unit_of_work: UnitOfWork
@@ -161,7 +164,7 @@ class Service:
         self.pool = await open_pool(
             settings.database_url, size=settings.database_pool_size, application=self.name
         )
-        await migrate(settings.database_url, self._migrations)
+        await migrate(settings.owner_url, self._migrations)
         self._missing = {"kafka": "not connected yet"}
         self.producer = Publisher(settings.kafka_bootstrap_servers, self.name)
         self._outbox = Outbox(
@@ -178,11 +181,12 @@ class Service:
             self._handlers,
             attempts=settings.message_attempts,
             inbox_retention=retention,
+            observer=self._observer,
             kept_for_ever=[topic.name for topic in self._consumes if topic.compacted],
             keep_trying=lambda: self._consumer is None or self._consumer.keep_trying(),
         )
         self._consumer = Consumer(self.name, self._consumes, settings, processor, tracing)
-        self._add_kit_tasks(self._consumer, retention)
+        self._add_kit_tasks(self._consumer, processor, retention)
         self._tasks.start()
         log.info("service started", port=settings.http_port)
         try:
@@ -193,10 +197,11 @@ class Service:
 
     # -- inside --------------------------------------------------------------------------------
 
-    def _add_kit_tasks(self, consumer: Consumer, retention: timedelta) -> None:
+    def _add_kit_tasks(
+        self, consumer: Consumer, processor: BatchProcessor, retention: timedelta
+    ) -> None:
         outbox = self._outbox
-        accepted = {message.wire_type: message for message in self._handlers}
-        replayer = Replayer(self._unit_of_work, accepted, self._handlers)
+        replayer = Replayer(self.name, self._unit_of_work, processor.accepted, processor.handler_of)
 
         async def consume() -> None:
             topics = (*self._consumes, *self._emits)

@@ -28,6 +28,14 @@ class ServiceSettings(BaseSettings):
         default=None,
         description="goes into `DATABASE_URL`, so that only the password need be a secret",
     )
+    migrations_database_url: str | None = Field(
+        default=None,
+        description="the same database as its owner, for the migrations at start; without it "
+        "`DATABASE_URL` is the owner's",
+    )
+    migrations_database_password: SecretStr | None = Field(
+        default=None, description="goes into `MIGRATIONS_DATABASE_URL`"
+    )
     kafka_bootstrap_servers: str = Field(description="host:port, comma-separated")
     http_host: str = Field(default="127.0.0.1", description="where the service listens")
     http_port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free one")
@@ -78,26 +86,30 @@ class ServiceSettings(BaseSettings):
 
     @model_validator(mode="before")
     @classmethod
-    def _password_in_the_address(cls, given: dict[str, Any]) -> dict[str, Any]:
-        address, password = given.get("database_url"), given.get("database_password")
-        if not address or not password:
-            return given
-        if isinstance(password, SecretStr):
-            password = password.get_secret_value()
-        parts = urlsplit(address)
-        user, _, where = parts.netloc.rpartition("@")
-        user = user.partition(":")[0]
-        netloc = f"{user}:{quote(password, safe='')}@{where}"
-        return given | {"database_url": urlunsplit(parts._replace(netloc=netloc))}
+    def _passwords_in_the_addresses(cls, given: dict[str, Any]) -> dict[str, Any]:
+        for database in ("database", "migrations_database"):
+            address, password = given.get(f"{database}_url"), given.get(f"{database}_password")
+            if address and password:
+                given = given | {f"{database}_url": _with_password(address, password)}
+        return given
 
     @model_validator(mode="after")
     def _addresses(self) -> Self:
-        if not re.match(r"postgres(ql)?://", self.database_url):
-            raise ValueError("DATABASE_URL must be postgresql://user:password@host:port/database")
+        for url in (self.database_url, self.owner_url):
+            if not re.match(r"postgres(ql)?://", url):
+                raise ValueError(
+                    "DATABASE_URL must be postgresql://user:password@host:port/database, and so "
+                    "must MIGRATIONS_DATABASE_URL where there is one"
+                )
         brokers = self.kafka_bootstrap_servers.split(",")
         if wrong := [broker for broker in brokers if not _BROKER.fullmatch(broker)]:
             raise ValueError(f"KAFKA_BOOTSTRAP_SERVERS must be host:port,host:port; not {wrong}")
         return self
+
+    @property
+    def owner_url(self) -> str:
+        """The DSN that may change the schema."""
+        return self.migrations_database_url or self.database_url
 
     @classmethod
     def from_environment(cls, **overrides: Any) -> Self:
@@ -112,6 +124,16 @@ class ServiceSettings(BaseSettings):
         except OSError as error:
             problems = [f"SECRETS_FOLDER: {error}"]
         raise explained(problems)
+
+
+def _with_password(address: str, password: str | SecretStr) -> str:
+    if isinstance(password, SecretStr):
+        password = password.get_secret_value()
+    parts = urlsplit(address)
+    user, _, where = parts.netloc.rpartition("@")
+    user = user.partition(":")[0]
+    netloc = f"{user}:{quote(password, safe='')}@{where}"
+    return urlunsplit(parts._replace(netloc=netloc))
 
 
 def secrets_folder() -> Path | None:

@@ -1,0 +1,94 @@
+"""Wires the ops service: one process that follows all topics and serves the HTTP API."""
+
+from datetime import timedelta
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from contracts.topics import (
+    AUDIT_INVENTORY,
+    AUDIT_ORDER,
+    AUDIT_PAYMENT,
+    DEAD_LETTERS,
+    INVENTORY_COMMANDS,
+    INVENTORY_EVENTS,
+    INVENTORY_REPLIES,
+    OPERATIONS,
+    ORDER_COMMANDS,
+    ORDER_EVENTS,
+    PAYMENT_COMMANDS,
+    PAYMENT_EVENTS,
+    STRIPE_WEBHOOKS,
+    Topic,
+)
+from services.kit import problems
+from services.kit.auth import Tokens
+from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
+from services.kit.service import Service
+from services.kit.work import Work
+from services.ops.observing import observe
+from services.ops.ops import Ops
+from services.ops.routes import audit, dead_letters, health, orders
+from services.ops.settings import OpsSettings
+from services.ops.store.operations import give_up
+from services.ops.store.timeline import forget_messages
+
+# Not customer.contacts, which is personal; nor the catalogue, which is no order's.
+OBSERVED: tuple[Topic, ...] = (
+    *(AUDIT_ORDER, AUDIT_INVENTORY, AUDIT_PAYMENT),
+    *(ORDER_COMMANDS, ORDER_EVENTS),
+    *(INVENTORY_COMMANDS, INVENTORY_EVENTS, INVENTORY_REPLIES),
+    *(PAYMENT_COMMANDS, PAYMENT_EVENTS),
+    STRIPE_WEBHOOKS,
+    *DEAD_LETTERS.values(),
+)
+MAX_BODY_BYTES = 256 * 1024
+_FORGOTTEN_AT_ONCE = 20_000
+_KEPT_ON_TOPIC = timedelta(days=7)
+
+
+def build(settings: OpsSettings) -> tuple[Service, FastAPI]:
+    """The service and its web application; `service.run(app=app)` serves it."""
+    service = Service(
+        name="ops",
+        settings=settings,
+        migrations=Path(__file__).parent / "migrations",
+        consumes=OBSERVED,
+        handlers={},
+        observer=observe,
+        emits=tuple(OPERATIONS.values()),
+        ready_without_broker=True,
+    )
+    timeline = timedelta(days=settings.timeline_days)
+
+    @service.every(seconds=60, name="forget_messages")
+    async def forget_old_messages(work: Work) -> None:
+        await forget_messages(work.db, work.now - timeline, _FORGOTTEN_AT_ONCE)
+
+    @service.every(seconds=3600, name="give_up_operations")
+    async def give_up_operations(work: Work) -> None:
+        await give_up(work.db, _KEPT_ON_TOPIC)
+
+    return service, _web(service, Ops(settings, service), Tokens(settings))
+
+
+def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
+    app = FastAPI(
+        title="orderflow ops",
+        version="1",
+        description="Audit, timelines and parked messages, for those who run the system. Errors "
+        "are `application/problem+json`. Send a bearer token (JWT) with the role viewer or admin.",
+        lifespan=service.lifespan,
+        redirect_slashes=False,
+    )
+    app.state.ops = ops
+    app.state.tokens = tokens
+    for rooms in (orders, dead_letters, audit, health):
+        app.include_router(rooms.router)
+    app.router.routes.extend(service.health_routes())
+    problems.install(app)
+    # The last one added is the outermost.
+    app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, exceptions={})
+    app.add_middleware(SafeHeaders)
+    app.add_middleware(TraceContext)
+    return app

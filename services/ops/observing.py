@@ -1,0 +1,156 @@
+"""Turns a batch of records into rows: the timeline, the audit, the orders, the dead letters.
+
+A constant number of statements, whatever the batch holds. A record that is no message of ours is
+noted like the others: who watches parks nothing.
+"""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
+from contracts.dead_letters import MessageParked, OperationAnswered, ParkedMessageChanged
+from contracts.message import Envelope, sent_at_ms
+from contracts.order import OrderUpdated
+from services.kit.messages import Incoming, Record, Unreadable, storable
+from services.kit.processor import Item
+from services.kit.work import Work
+from services.ops.chain import Entry, Head
+from services.ops.rules import SUMMARY_LENGTH, mask, summary
+from services.ops.store import audit, letters, operations, orders, timeline
+
+Audited = OrderAudited | InventoryAudited | PaymentAudited
+
+
+async def observe(work: Work, items: Sequence[Item]) -> None:
+    """Note all of a batch."""
+    if not items:
+        return
+    await timeline.insert_messages(work.db, [note(item, work.now) for item in items])
+    heard = [item for item in items if isinstance(item, Incoming)]
+    if audited := _of(heard, OrderAudited, InventoryAudited, PaymentAudited):
+        await _append(work, audited)
+    if changes := [m.message for m in _of(heard, OrderAudited)]:
+        await orders.save_newer_states(work.db, changes)
+    if views := [m.message for m in _of(heard, OrderUpdated)]:
+        await orders.save_newer_views(work.db, views)
+    if parked := _of(heard, MessageParked):
+        await letters.save_parked(work.db, parked)
+    if changed := _of(heard, ParkedMessageChanged):
+        await letters.save_newer_changes(work.db, changed)
+        await operations.save_outcomes(work.db, [m.message for m in changed])
+    if answered := [m.message for m in _of(heard, OperationAnswered)]:
+        await operations.save_answers(work.db, answered, work.now)
+
+
+def _of(heard: Sequence[Incoming[Any]], *kinds: type) -> list[Incoming[Any]]:
+    return [m for m in heard if isinstance(m.message, kinds)]
+
+
+# -- the timeline ------------------------------------------------------------------------------
+
+
+class Note(NamedTuple):
+    """One row of the timeline."""
+
+    topic: str
+    partition: int
+    offset: int
+    message_id: UUID | None
+    causation_id: UUID | None
+    correlation_id: str
+    key: str | None
+    type: str | None
+    source: str | None
+    sent_at: datetime
+    summary: str
+
+
+def note(item: Item, now: datetime) -> Note:
+    """What the timeline says of a record; `now` dates one that has no envelope."""
+    record, envelope = item.record, item.envelope
+    if isinstance(item, Unreadable):
+        text = mask(f"unreadable: {item.error}")[:SUMMARY_LENGTH]
+    else:
+        text = summary(item.message)
+    if envelope is None:
+        where = record.key or f"{record.topic}-{record.partition}"
+        return Note(*_place(record), None, None, where, record.key, None, None, now, storable(text))
+    return Note(
+        *_place(record),
+        envelope.id,
+        _cause(item, envelope),
+        envelope.correlation_id,
+        record.key,
+        envelope.type,
+        envelope.source,
+        _sent_at(envelope),
+        storable(text),
+    )
+
+
+def _place(record: Record) -> tuple[str, int, int]:
+    return record.topic, record.partition, record.offset
+
+
+def _cause(item: Item, envelope: Envelope) -> UUID | None:
+    if isinstance(item, Incoming) and isinstance(item.message, ParkedMessageChanged):
+        # Told by a timer; what led there is the command of a person.
+        return item.message.operation_id
+    try:
+        return UUID(envelope.causation_id) if envelope.causation_id else None
+    except ValueError:
+        return None
+
+
+def _sent_at(envelope: Envelope) -> datetime:
+    """As the sender says; nobody checks that on the way, so the id's own time stands in."""
+    try:
+        return _utc(datetime.fromisoformat(envelope.time))
+    except (ValueError, OverflowError):
+        return datetime.fromtimestamp(sent_at_ms(envelope.id) / 1000, UTC)
+
+
+def _utc(at: datetime) -> datetime:
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+# -- the audit ---------------------------------------------------------------------------------
+
+
+async def _append(work: Work, audited: Sequence[Incoming[Audited]]) -> None:
+    """Put records at the ends of their chains, which are locked: a partition that changes hands
+    has two writers for a moment."""
+    heads = await audit.lock_heads(
+        work.db, sorted({(m.record.topic, m.record.partition) for m in audited})
+    )
+    links = []
+    for m in audited:
+        chain = (m.record.topic, m.record.partition)
+        link, heads[chain] = heads[chain].add(_entry(m, work.now))
+        links.append(link)
+    await audit.insert_links(work.db, links)
+    await audit.save_heads(work.db, heads)
+
+
+def _entry(m: Incoming[Audited], now: datetime) -> Entry:
+    message, record = m.message, m.record
+    versioned = not isinstance(message, InventoryAudited)
+    return Entry(
+        topic=record.topic,
+        partition=record.partition,
+        position=Head().length,  # given by the chain
+        offset=record.offset,
+        message_id=m.envelope.id,
+        type=m.envelope.type,
+        subject=message.key,
+        version=message.version if versioned else None,
+        action=storable(message.action),
+        old_status=message.old_status if versioned else None,
+        new_status=message.new_status if versioned else None,
+        changed_by=storable(message.changed_by),
+        happened_at=_utc(message.at),
+        recorded_at=_utc(now),
+        payload=(record.value or b"").decode("utf-8", "replace"),
+    )

@@ -1,0 +1,81 @@
+"""What of a message may be shown, what parked messages have in common, who owes an answer. Pure."""
+
+import re
+from collections.abc import Iterator
+from enum import StrEnum
+from typing import Any, Final
+
+from contracts.message import Message, Value
+
+WAITS_FOR: Final = {
+    "reserving": "inventory: StockReserved or StockRejected",
+    "requesting_payment": "payment: PaymentIntentCreated",
+    "cancelling_payment": "payment: PaymentCanceled or PaymentSucceeded",
+    "withdrawing": "payment: PaymentCanceled or PaymentSucceeded",
+    "returning_money": "payment: PaymentRefunded",
+    "returning_late": "payment: PaymentRefunded",
+    "restoring": "inventory: StockRestored",
+    "restocking": "inventory: StockRestored",
+    "refunding": "payment: PaymentRefunded",
+    "refunding_only": "payment: PaymentRefunded",
+}
+"""The saga states in which another service owes an answer: which one, and what."""
+
+SUMMARY_LENGTH = 200
+
+# Shown as they are: words, numbers and ids of our own and Stripe's.
+_PLAIN: Final = (
+    *("event_type", "action", "command", "state", "status", "old_status", "new_status"),
+    *("payment_status", "saga_state", "intent_status", "version", "amount", "total", "currency"),
+    *("amount_received", "amount_refunded", "quantity", "payment_intent_id", "refund_id", "code"),
+    *("id", "parked_id", "attempts", "restock"),
+)
+# Written by people, or by programs that quote what people wrote.
+_FREE_TEXT: Final = ("message", "reason", "problem", "changed_by", "requested_by", "updated_by")
+_COUNTED: Final = ("lines", "items", "moves", "problems")
+
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+_PERSONAL = re.compile(
+    rf"(?P<id>{_UUID})"
+    r"|[^\s@,;:<>()]+@[^\s@,;:<>()]+"  # an e-mail address
+    r"|\b(?:sk|rk|whsec)_\w+|\b\w+_secret_\w+"
+    r"|\+?\d(?:[ -]?\d){8,}"  # a telephone or card number
+)
+_VARIABLE = re.compile(rf"{_UUID}|\b(?:pi|evt|ch|re|dp|du)_\w+|\d+")
+
+
+def mask(text: str) -> str:
+    """Text of people without addresses, telephone and card numbers, and secrets."""
+    return _PERSONAL.sub(lambda found: found["id"] or "***", text)
+
+
+def summary(message: Message) -> str:
+    """A line about a message: listed fields only, so that a new field is not shown unseen."""
+    return ", ".join(_parts(message))[:SUMMARY_LENGTH]
+
+
+def _parts(value: Value) -> Iterator[str]:
+    for name in _PLAIN:
+        if (said := _simple(value, name)) is not None:
+            yield f"{name} {said}"
+    for name in _COUNTED:
+        if many := getattr(value, name, ()):
+            yield f"{len(many)} {name}"
+    inner = getattr(value, "object", None)
+    if isinstance(inner, Value):  # of a Stripe event
+        yield from _parts(inner)
+    for name in _FREE_TEXT:
+        if (said := _simple(value, name)) is not None:
+            yield f"{name} {mask(said)!r}"
+
+
+def _simple(value: Value, name: str) -> str | None:
+    found: Any = getattr(value, name, None)
+    if found is None or found == "" or isinstance(found, list | tuple | dict | Value):
+        return None
+    return found.value if isinstance(found, StrEnum) else str(found)
+
+
+def cause_of(reason: str) -> str:
+    """The reason of a parked message without its ids and numbers."""
+    return _VARIABLE.sub("...", mask(reason))[:SUMMARY_LENGTH]

@@ -1,0 +1,32 @@
+"""Settings of the ops service, from environment variables."""
+
+from pydantic import Field
+
+from services.kit.auth import TokenSettings
+
+
+class OpsSettings(TokenSettings):
+    """`DATABASE_URL` is of the role that may only add to the audit; the owner's is
+    `MIGRATIONS_DATABASE_URL`."""
+
+    timeline_days: int = Field(
+        default=30, ge=1, description="how long the messages of an order are kept; audit for ever"
+    )
+    stuck_after_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="an order that waits longer for an answer is listed as stuck",
+    )
+    inbox_retention_days: int = Field(
+        default=100,
+        ge=2,
+        description="how long message ids are remembered; longer than any topic keeps records",
+    )
+    fetch_max_wait_ms: int = Field(
+        default=250,
+        ge=1,
+        description="longest poll of the broker; who only watches need not ask so often",
+    )
+    database_pool_size: int = Field(
+        default=4, ge=2, description="most connections of one process to its database"
+    )

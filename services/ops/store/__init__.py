@@ -1,0 +1,1 @@
+"""One function is one statement on the ops database."""

@@ -1,0 +1,141 @@
+"""Orders as last published: their view, and where their sagas are."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+
+from contracts.audit import OrderAudited
+from contracts.order import OrderUpdated
+from services.kit.db import Connection, Pool
+
+
+async def save_newer_views(db: Connection, heard: Sequence[OrderUpdated]) -> None:
+    """Keep what is newer; rows in order of id, so that replicas do not deadlock."""
+    newest = {m.order_id: m for m in sorted(heard, key=lambda m: m.version)}
+    views = [newest[order_id] for order_id in sorted(newest)]
+    await db.execute(
+        """
+        INSERT INTO orders (order_id, customer_id, version, status, payment_status, total, currency,
+                            amount_refunded, payment_intent_id, created_at, updated_at)
+        SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::text[], $5::text[],
+                             $6::bigint[], $7::text[], $8::bigint[], $9::text[],
+                             $10::timestamptz[], $11::timestamptz[])
+        ON CONFLICT (order_id) DO UPDATE
+           SET customer_id = excluded.customer_id, version = excluded.version,
+               status = excluded.status, payment_status = excluded.payment_status,
+               total = excluded.total, currency = excluded.currency,
+               amount_refunded = excluded.amount_refunded,
+               payment_intent_id = excluded.payment_intent_id,
+               created_at = excluded.created_at, updated_at = excluded.updated_at
+         WHERE orders.version < excluded.version
+        """,
+        [m.order_id for m in views],
+        [m.customer_id for m in views],
+        [m.version for m in views],
+        [m.status for m in views],
+        [m.payment_status for m in views],
+        [m.total for m in views],
+        [m.currency for m in views],
+        [m.amount_refunded for m in views],
+        [m.payment.payment_intent_id if m.payment else None for m in views],
+        [m.created_at for m in views],
+        [m.updated_at for m in views],
+    )
+
+
+async def save_newer_states(db: Connection, heard: Sequence[OrderAudited]) -> None:
+    """Keep newer saga states, each with the time of the change that led there."""
+    newest = {m.order_id: m for m in sorted(heard, key=lambda m: m.version)}
+    states = [newest[order_id] for order_id in sorted(newest)]
+    await db.execute(
+        """
+        INSERT INTO orders (order_id, audit_version, saga_state, saga_since)
+        SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::timestamptz[])
+        ON CONFLICT (order_id) DO UPDATE
+           SET audit_version = excluded.audit_version, saga_state = excluded.saga_state,
+               saga_since = CASE WHEN orders.saga_state = excluded.saga_state
+                                 THEN orders.saga_since ELSE excluded.saga_since END
+         WHERE orders.audit_version < excluded.audit_version
+        """,
+        [m.order_id for m in states],
+        [m.version for m in states],
+        [m.saga_state for m in states],
+        [m.at for m in states],
+    )
+
+
+async def find_order(pool: Pool, order_id: UUID) -> asyncpg.Record | None:
+    return await pool.fetchrow("SELECT * FROM orders WHERE order_id = $1", order_id)
+
+
+async def find_order_of_intent(pool: Pool, payment_intent_id: str) -> UUID | None:
+    found: UUID | None = await pool.fetchval(
+        "SELECT order_id FROM orders WHERE payment_intent_id = $1", payment_intent_id
+    )
+    return found
+
+
+async def list_orders(
+    pool: Pool, status: str | None, customer_id: str | None, before: UUID | None, limit: int
+) -> list[asyncpg.Record]:
+    """The newest first (ids tell their time), of those before an id."""
+    return await pool.fetch(
+        """
+        SELECT * FROM orders
+         WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR customer_id = $2)
+           AND ($3::uuid IS NULL OR order_id < $3)
+         ORDER BY order_id DESC
+         LIMIT $4
+        """,
+        status,
+        customer_id,
+        before,
+        limit,
+    )
+
+
+async def list_stuck(
+    pool: Pool, states: Sequence[str], since: datetime, limit: int
+) -> list[asyncpg.Record]:
+    """The orders that have waited in one of the states since then, the longest waiting first."""
+    return await pool.fetch(
+        """
+        SELECT order_id, status, payment_status, saga_state, saga_since,
+               (SELECT count(*) FROM letters
+                 WHERE source_key = orders.order_id::text
+                   AND state IN ('parked', 'waiting', 'replay')) AS parked
+          FROM orders
+         WHERE saga_state = ANY($1) AND saga_since <= $2
+         ORDER BY saga_since, order_id
+         LIMIT $3
+        """,
+        states,
+        since,
+        limit,
+    )
+
+
+async def find_differences(
+    pool: Pool, settled_before: datetime, limit: int
+) -> list[asyncpg.Record]:
+    """Orders whose audit does not end with what was published of them, if that is some time ago:
+    the two travel on topics of their own."""
+    return await pool.fetch(
+        """
+        SELECT order_id, orders.version, orders.status, last.version AS audited,
+               last.new_status AS audited_status
+          FROM orders
+          LEFT JOIN LATERAL (SELECT version, new_status FROM audit_records
+                              WHERE subject = order_id::text AND topic = 'audit.order'
+                              ORDER BY version DESC LIMIT 1) AS last ON true
+         WHERE orders.version > 0 AND orders.updated_at <= $1
+           AND (last.version IS NULL OR orders.version > last.version
+                OR (orders.version = last.version AND orders.status <> last.new_status))
+         ORDER BY order_id
+         LIMIT $2
+        """,
+        settled_before,
+        limit,
+    )
