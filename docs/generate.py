@@ -12,6 +12,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
+from fastapi import FastAPI
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -23,6 +24,8 @@ from services.gateway.settings import Settings as GatewaySettings
 from services.inventory.settings import InventorySettings
 from services.kit.settings import ServiceSettings
 from services.notification.settings import NotificationSettings
+from services.ops.app import build as build_ops
+from services.ops.settings import OpsSettings
 from services.order.app import OrderSettings
 from services.order.diagram import mermaid
 from services.payment.settings import PaymentSettings
@@ -38,6 +41,7 @@ SETTINGS: Final[dict[str, type[ServiceSettings]]] = {
     "payment": PaymentSettings,
     "gateway": GatewaySettings,
     "notification": NotificationSettings,
+    "ops": OpsSettings,
 }
 
 
@@ -113,24 +117,37 @@ def _meaning(info: FieldInfo) -> str:
     return ". ".join(part for part in (choices, info.description) if part)
 
 
+# Addresses that nobody connects to: the routes are declared before anything starts.
+_NOWHERE: Final[dict[str, Any]] = {
+    "database_url": "postgresql://",
+    "kafka_bootstrap_servers": "nobody:1",
+    "jwt_secret": SecretStr("-" * 32),
+}
+
+
 def http() -> str:
-    # Addresses that nobody connects to: the routes are declared before anything starts.
-    _, app = build_gateway(
-        GatewaySettings(
-            database_url="postgresql://",
-            kafka_bootstrap_servers="nobody:1",
-            jwt_secret=SecretStr("-" * 32),
-            stripe_webhook_secret=SecretStr("-"),
-        )
-    )
+    _, app = build_gateway(GatewaySettings(**_NOWHERE, stripe_webhook_secret=SecretStr("-")))
+    return _calls(app, _who)
+
+
+def http_of_ops() -> str:
+    _, app = build_ops(OpsSettings(**_NOWHERE))
+    return _calls(app, lambda _path, operation: "admin" if _changes(operation) else "viewer, admin")
+
+
+def _calls(app: FastAPI, who: Callable[[str, dict[str, Any]], str]) -> str:
     return table(
         ("call", "who", "what"),
         (
-            (f"`{method.upper()} {path}`", _who(path, operation), operation["summary"])
+            (f"`{method.upper()} {path}`", who(path, operation), operation["summary"])
             for path, operations in app.openapi()["paths"].items()
             for method, operation in operations.items()
         ),
     )
+
+
+def _changes(operation: dict[str, Any]) -> bool:
+    return "requestBody" in operation
 
 
 def _who(path: str, operation: dict[str, Any]) -> str:
@@ -197,7 +214,7 @@ PARTS: Final[dict[Path, dict[str, Callable[[], str]]]] = {
         "settings": settings,
         "decisions": decisions,
     },
-    OPERATIONS: {"metrics": metrics},
+    OPERATIONS: {"metrics": metrics, "http-ops": http_of_ops},
 }
 
 

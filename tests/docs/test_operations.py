@@ -14,6 +14,7 @@ FOLDERS = {
     "payment": "payment",
     "gateway": "gateway",
     "notification": "notification",
+    "ops": "ops",
 }
 """Where the migrations of a database are."""
 
