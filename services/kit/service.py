@@ -10,7 +10,6 @@ service.run()
 """
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import timedelta
@@ -27,6 +26,7 @@ from contracts.topics import DEAD_LETTERS, OPERATIONS, Topic
 from services.kit import inbox, operations
 from services.kit.consumer import Consumer
 from services.kit.db import Pool, open_pool, wait_for_database
+from services.kit.garbage import spare_the_garbage_collector
 from services.kit.health import health_routes
 from services.kit.migrate import migrate
 from services.kit.outbox import Outbox
@@ -144,7 +144,7 @@ class Service:
         """Serve until SIGTERM; `app` is an ASGI application whose lifespan is `lifespan`."""
         configure_logging(self.name, self.settings.log_level, self.settings.log_format)
         wait_for_database(self.settings.database_url)
-        _spare_the_garbage_collector()
+        spare_the_garbage_collector()
         uvicorn.run(
             app or Starlette(routes=self.health_routes(), lifespan=self.lifespan),
             host=self.settings.http_host,
@@ -243,13 +243,3 @@ class Service:
         except TimeoutError:
             self.pool.terminate()
         log.info("service stopped")
-
-
-def _spare_the_garbage_collector() -> None:
-    """Let it look at new objects seldom, and never again at what the imports made: a batch makes
-    tens of thousands of objects, hardly any of them in cycles, and with Python's own thresholds
-    looking for cycles among them took a fifth of the CPU time.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(400_000, 20, 50)

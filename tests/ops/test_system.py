@@ -1,71 +1,27 @@
-"""On the running system: an order's trace, a parked message by command, who may do what."""
+"""On the running system: an order's trace, and a parked message by command."""
 
 import asyncio
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator
 from functools import partial
-from typing import Any, NamedTuple
 from uuid import uuid4
 
-import asyncpg
 import httpx
 import pytest
 
 from contracts.inventory import CommitStock
-from deploy.local.home import PROJECT
 from deploy.local.shop import Json
 from deploy.local.stack import LocalStack
 from services.kit.publisher import Publisher
-from services.ops.app import build
-from services.ops.settings import OpsSettings
 from tests.flows.conftest import anna, client, paid, product, staff
 from tests.flows.people import Person
 from tests.kit.conftest import eventually
 from tests.looking import rows
 from tests.messages import outgoing
+from tests.ops.cli import Cli
 
 __all__ = ["anna", "client", "product", "staff"]
-
-
-class Ended(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-class Cli:
-    """The command line as its own process, on the running stack."""
-
-    def __init__(self, stack: LocalStack) -> None:
-        self._stack = stack
-
-    async def start(self, *arguments: str, role: str = "admin") -> asyncio.subprocess.Process:
-        told = {
-            "OPS_URL": self._stack.url("ops"),
-            "OPS_TOKEN": self._stack.token("naledi", role),
-            "PYTHONUNBUFFERED": "1",
-        }
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "services.ops.cli", *arguments),
-            cwd=PROJECT,
-            env=os.environ | told,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-        )
-
-    async def run(self, *arguments: str, role: str = "admin") -> Ended:
-        process = await self.start(*arguments, role=role)
-        out, err = await process.communicate()
-        return Ended(process.returncode or 0, out.decode(), err.decode())
 
 
 @pytest.fixture
@@ -235,48 +191,6 @@ async def test_errors_say_what_to_do_and_have_codes_of_their_own(cli: Cli) -> No
     misnamed = await cli.run("dead-letters", "show", "seventeen")
     assert (misnamed.code, "payment/17" in misnamed.err) == (2, True)
     assert (await cli.run("dead-letters", "replay", "--reason", "x")).code == 2
-
-
-# -- who may do what ---------------------------------------------------------------------------
-
-_, APP = build(
-    OpsSettings(database_url="-", kafka_bootstrap_servers="-", jwt_secret="only for the routes" * 2)
-)
-ROUTES = [
-    (method.upper(), path)
-    for path, operations in APP.openapi()["paths"].items()
-    for method in operations
-]
-NOTHING = {"letters": [{"service": "order", "parked_id": 10**12}], "reason": "a test"}
-
-
-@pytest.mark.parametrize("role", ["nobody", "customer", "viewer", "admin"])
-@pytest.mark.parametrize(("method", "path"), ROUTES, ids=lambda value: str(value))
-async def test_who_may_do_what(stack: LocalStack, role: str, method: str, path: str) -> None:
-    roles = {"viewer": ["viewer"], "admin": ["admin"]}.get(role, [])
-    headers = {"Authorization": f"Bearer {stack.token('somebody', *roles)}"}
-    address = path.format(order=uuid4(), service="order", parked_id=10**12)
-    async with httpx.AsyncClient(base_url=stack.url("ops"), trust_env=False, timeout=60) as client:
-        answer = await client.request(
-            method,
-            address,
-            json=NOTHING if method == "POST" else None,
-            headers={} if role == "nobody" else headers,
-            params={"id": str(uuid4())},
-        )
-    allowed = role == "admin" or (role == "viewer" and method == "GET")
-    expected = {200, 202, 404} if allowed else {401} if role == "nobody" else {403}
-    assert answer.status_code in expected, answer.text
-
-
-async def test_its_database_roles_reach_no_other_database(stack: LocalStack) -> None:
-    own = stack.environment_of("ops")["DATABASE_URL"]
-    assert "//ops_runtime:" in own
-    for dsn in (own, stack.postgres["ops"]):
-        for database in ("orders", "inventory", "payment", "gateway", "postgres"):
-            address = f"{dsn.rpartition('/')[0]}/{database}"
-            with pytest.raises(asyncpg.InsufficientPrivilegeError):
-                await asyncpg.connect(address)
 
 
 async def test_nobody_notices_that_ops_is_away_and_it_catches_up(
