@@ -5,7 +5,7 @@ command that comes twice, or from two people, is done once. Who asks by the serv
 (`services.kit.parked`) changes the same rows, and is told of in the same way.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import asyncpg
@@ -47,7 +47,9 @@ def handlers(service: str) -> Mapping[type[Message], Handler]:
     return {ReplayParked: replay, DiscardParked: discard}
 
 
-def refusal(asked: ParkedOperation, state: str | None, attempts: int, able: Any) -> str | None:
+def refusal(
+    asked: ParkedOperation, state: str | None, attempts: int, able: Collection[str]
+) -> str | None:
     """Why a parked message in this state is left alone, or None; `state` None: there is none."""
     if state is None:
         return f"{asked.service} has no parked message {asked.parked_id}"

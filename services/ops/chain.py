@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
     def hash_after(self, previous: bytes) -> bytes:
         """SHA-256 over the predecessor's hash and all fields, as a JSON array."""
-        fields = orjson.dumps(tuple(self), option=orjson.OPT_UTC_Z)
+        fields = orjson.dumps(tuple(self), default=str, option=orjson.OPT_UTC_Z)
         return hashlib.sha256(previous + fields).digest()
 
 

@@ -136,7 +136,7 @@ async def _append(work: Work, audited: Sequence[Incoming[Audited]]) -> None:
 
 def _entry(m: Incoming[Audited], now: datetime) -> Entry:
     message, record = m.message, m.record
-    versioned = not isinstance(message, InventoryAudited)
+    versioned = None if isinstance(message, InventoryAudited) else message
     return Entry(
         topic=record.topic,
         partition=record.partition,
@@ -145,10 +145,10 @@ def _entry(m: Incoming[Audited], now: datetime) -> Entry:
         message_id=m.envelope.id,
         type=m.envelope.type,
         subject=message.key,
-        version=message.version if versioned else None,
+        version=versioned.version if versioned else None,
         action=storable(message.action),
-        old_status=message.old_status if versioned else None,
-        new_status=message.new_status if versioned else None,
+        old_status=versioned.old_status if versioned else None,
+        new_status=versioned.new_status if versioned else None,
         changed_by=storable(message.changed_by),
         happened_at=_utc(message.at),
         recorded_at=_utc(now),

@@ -145,7 +145,6 @@ async def test_the_running_service_can_only_add_to_the_audit(watch: Watch) -> No
         "DELETE FROM audit_chains",
         "ALTER TABLE audit_records DISABLE TRIGGER ALL",
         "DROP TABLE audit_records",
-        "GRANT UPDATE ON audit_records TO ops_runtime",
     ):
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await watch.pool.execute(statement)

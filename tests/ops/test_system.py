@@ -75,7 +75,7 @@ async def test_every_message_of_an_order_leads_back_to_its_first(
         # The payment service asks Stripe by itself: what it learns has no message before it.
         *(beginning(entry) for entry in trace if entry["source"] == "payment"),
     }
-    (confirmed,) = [
+    confirmed, *_ = [
         entry
         for entry in trace
         if entry["type"] == "order.order-updated.v1" and "status confirmed" in entry["summary"]
@@ -115,9 +115,10 @@ async def test_an_order_is_shown_and_its_audit_holds(
 
 
 async def test_a_trace_is_followed_while_the_order_goes_on(
-    cli: Cli, anna: Person, staff: Person, product: str
+    cli: Cli, api: httpx.AsyncClient, anna: Person, staff: Person, product: str
 ) -> None:
     order = await paid(anna, product)
+    await whole_trace(api, order)
     following = await cli.start("orders", "trace", order["order_id"], "--follow", "--json")
     assert following.stdout is not None
     types = []

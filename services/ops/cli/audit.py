@@ -33,8 +33,10 @@ def tail(
     try:
         while True:
             found = client.get("/v1/audit", after=after, limit=limit)
-            if as_json:
-                print_json_lines(found) if follow else print_json(found)
+            if as_json and follow:
+                print_json_lines(found)
+            elif as_json:
+                print_json(found)
             elif found or not follow:
                 print_table(
                     ("time (UTC)", "topic", "subject", "version", "from", "to", "action", "by"),

@@ -110,8 +110,10 @@ def trace(
     try:
         while True:
             fresh = seen.fresh(client.get(f"/v1/orders/{order}/trace"))
-            if as_json:
-                print_json_lines(fresh) if follow else print_json(fresh)
+            if as_json and follow:
+                print_json_lines(fresh)
+            elif as_json:
+                print_json(fresh)
             elif fresh:
                 _print_trace(fresh, seen, head=len(fresh) == len(seen.numbers))
             if not follow:

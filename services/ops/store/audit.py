@@ -16,7 +16,7 @@ async def lock_heads(db: Connection, chains: Sequence[Place]) -> dict[Place, Hea
     rows = await db.fetch(
         """
         INSERT INTO audit_chains (topic, partition, length, head)
-        SELECT topic, partition, $3, $4
+        SELECT topic, partition, $3::bigint, $4::bytea
           FROM unnest($1::text[], $2::int[]) AS wanted (topic, partition)
          ORDER BY topic, partition
         ON CONFLICT (topic, partition) DO UPDATE SET length = audit_chains.length
