@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
 
 TIMEOUT = 600.0
@@ -51,7 +51,9 @@ class Client:
             Failed: the service is away or refuses.
         """
         given = {name: value for name, value in query.items() if value is not None}
-        return self._ask("GET", f"{path}?{urlencode(given, doseq=True)}" if given else path)
+        return self._ask(
+            "GET", f"{quote(path)}?{urlencode(given, doseq=True)}" if given else quote(path)
+        )
 
     def post(self, path: str, body: Any) -> Any:
         """The same, sending a body."""
