@@ -29,27 +29,28 @@ _REFUSALS = (
 """The server is there and will not let us in, however long we wait."""
 
 
-def wait_for_database(dsn: str) -> None:
-    """Return once the server lets us in; leave with an explanation where it never will.
+def wait_for_database(dsn: str, *, setting: str = "DATABASE_URL") -> None:
+    """Return once the server lets us in; leave with an explanation where it never will, which names
+    the `setting` that the address is from.
 
     For the time before uvicorn serves, which hears SIGTERM only then; and the first process of a
     container has nobody else who would end it.
     """
     try:
-        asyncio.run(_reach(dsn))
+        asyncio.run(_reach(dsn, setting))
     except asyncio.CancelledError:
         log.info("stopped while waiting for the database")
         raise SystemExit(0) from None
 
 
-async def _reach(dsn: str) -> None:
+async def _reach(dsn: str, setting: str) -> None:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # for the type checker: a coroutine is run by one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         connection = await _patiently(lambda: asyncpg.connect(dsn, timeout=10))
     except _REFUSALS as error:
-        raise explained([f"DATABASE_URL: {error}"]) from None
+        raise explained([f"{setting}: {error}"]) from None
     await connection.close()
 
 

@@ -144,6 +144,8 @@ class Service:
         """Serve until SIGTERM; `app` is an ASGI application whose lifespan is `lifespan`."""
         configure_logging(self.name, self.settings.log_level, self.settings.log_format)
         wait_for_database(self.settings.database_url)
+        if owner := self.settings.migrations_database_url:
+            wait_for_database(owner, setting="MIGRATIONS_DATABASE_URL")
         spare_the_garbage_collector()
         uvicorn.run(
             app or Starlette(routes=self.health_routes(), lifespan=self.lifespan),

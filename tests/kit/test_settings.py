@@ -78,13 +78,28 @@ def test_secrets_come_from_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     assert settings.database_url == "postgresql://orders:p%40ss%2Fw%3Ard@db:5432/orders"
 
 
-def test_a_database_that_refuses_the_password_stops_the_start(servers: LocalStack) -> None:
+def test_the_owner_of_a_database_has_a_secret_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "database_password").write_text("of the runtime\n")
+    (tmp_path / "migrations_database_password").write_text("of the owner\n")
+    monkeypatch.setenv("MIGRATIONS_DATABASE_URL", "postgresql://ops@db:5432/ops")
+    settings = ServiceSettings.from_environment()
+    assert settings.database_url == "postgresql://orders:of%20the%20runtime@db:5432/orders"
+    assert settings.owner_url == "postgresql://ops:of%20the%20owner@db:5432/ops"
+
+
+@pytest.mark.parametrize("setting", ["DATABASE_URL", "MIGRATIONS_DATABASE_URL"])
+def test_a_database_that_refuses_the_password_stops_the_start(
+    servers: LocalStack, setting: str
+) -> None:
     address = servers.postgres["inventory"].rpartition("@")[2]
     done = subprocess.run(
         [sys.executable, "-m", "services.inventory"],
         env={
             **os.environ,
-            "DATABASE_URL": f"postgresql://inventory:wrong@{address}",
+            "DATABASE_URL": servers.postgres["inventory"],
+            setting: f"postgresql://inventory:wrong@{address}",
             "KAFKA_BOOTSTRAP_SERVERS": servers.kafka,
         },
         capture_output=True,
@@ -93,7 +108,7 @@ def test_a_database_that_refuses_the_password_stops_the_start(servers: LocalStac
     )
     assert done.returncode == 78, done.stderr
     assert done.stderr.splitlines() == [
-        'setting DATABASE_URL: password authentication failed for user "inventory"',
+        f'setting {setting}: password authentication failed for user "inventory"',
         "Correct these settings and start again.",
     ]
 
