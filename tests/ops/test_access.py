@@ -11,7 +11,11 @@ from services.ops.app import build
 from services.ops.settings import OpsSettings
 
 _, APP = build(
-    OpsSettings(database_url="-", kafka_bootstrap_servers="-", jwt_secret="only for the routes" * 2)
+    OpsSettings(
+        database_url="postgresql://",
+        kafka_bootstrap_servers="nobody:1",
+        jwt_secret="only for the routes" * 2,
+    )
 )
 ROUTES = [
     (method.upper(), path)
