@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +10,9 @@ from deploy.local.environment import LOCK
 from deploy.local.home import PROJECT
 from deploy.local.java import KAFKA_VERSION
 from deploy.local.kafka import JVM_OPTIONS, ONE_NODE
-from deploy.local.postgres import VERSION
+from deploy.local.postgres import ROLES, VERSION
+from deploy.local.services import ORDERING, SERVICES
+from deploy.local.stack import LocalStack
 
 COMPOSE = (PROJECT / "docker-compose.yml").read_text()
 SERVICES_LOCK = PROJECT / "deploy" / "requirements.lock"
@@ -48,6 +51,37 @@ def test_every_secret_of_a_service_is_declared_and_there(service: str) -> None:
     for name in used:
         assert f"/{name}" in COMPOSE.partition("\nsecrets:\n")[2]
         assert (PROJECT / "deploy" / "compose" / "secrets" / name).read_text().strip()
+
+
+def test_no_service_is_forgotten() -> None:
+    services, folder = {service.name for service in SERVICES}, PROJECT / "deploy" / "compose"
+    assert services <= set(re.findall(r"^  ([a-z]+):$", COMPOSE, re.MULTILINE))
+    scraped = re.search(r"names: \[(.*)\]", (folder / "prometheus.yml").read_text())
+    assert scraped
+    assert set(scraped[1].split(", ")) == services
+    restored = re.search(r"^for group in (.*);", (folder / "restore.sh").read_text(), re.MULTILINE)
+    assert restored
+    assert set(restored[1].split()) == services
+
+
+def test_every_role_of_the_database_has_a_secret() -> None:
+    entry = (PROJECT / "deploy" / "postgres" / "init.sh").read_text()
+    named = re.search(r"^for name in (.*);", entry, re.MULTILINE)
+    assert named
+    assert set(named[1].split()) == set(ROLES)
+    made = (PROJECT / "deploy" / "compose" / "new_secrets.sh").read_text()
+    listed = re.search(r"\{(.*)\}_db_password", made)
+    assert listed
+    assert set(listed[1].split(",")) == set(ROLES)
+    for role in ROLES:
+        assert f"      - {role}_db_password\n" in COMPOSE
+
+
+def test_a_stack_of_some_services_has_nothing_of_the_others(tmp_path: Path) -> None:
+    """So that the fault harness neither waits for them nor gives them a share of the machine."""
+    stack = LocalStack(tmp_path, only=ORDERING, linked=True)
+    assert stack.postgres.keys() == set(ORDERING)
+    assert {link.client for link in stack.links()} == {*ORDERING, "stripe"}
 
 
 def _value_of(variable: str) -> str:
