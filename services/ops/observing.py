@@ -98,6 +98,8 @@ def _cause(item: Item, envelope: Envelope) -> UUID | None:
     if isinstance(item, Incoming) and isinstance(item.message, ParkedMessageChanged):
         # Told by a timer; what led there is the command of a person.
         return item.message.operation_id
+    if isinstance(item, Incoming) and isinstance(item.message, MessageParked):
+        return item.message.message_id  # what failed is not handed on as a cause
     try:
         return UUID(envelope.causation_id) if envelope.causation_id else None
     except ValueError:

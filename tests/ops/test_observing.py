@@ -123,6 +123,12 @@ async def test_parked_messages_of_one_cause_are_one_group(watch: Watch) -> None:
     assert causes["a live mode event"]["waiting"] == 0
 
 
+async def test_parking_leads_back_to_what_was_parked(watch: Watch) -> None:
+    parked = letter(17)
+    await watch.hears(parked)
+    assert await watch.owner.fetchval("SELECT causation_id FROM messages") == parked.message_id
+
+
 async def test_a_change_that_is_heard_before_the_parking_stays(watch: Watch) -> None:
     parked = letter(17)
     await watch.hears(change(parked, 3, "replayed"))
