@@ -6,7 +6,7 @@ from uuid import uuid4
 from aiokafka import AIOKafkaProducer
 
 from contracts.dead_letters import MessageParked
-from contracts.message import new_message_id
+from contracts.message import Envelope, new_message_id
 from contracts.topics import INVENTORY_DEAD_LETTERS
 from services.kit.messages import Outgoing
 from services.kit.service import Service
@@ -125,7 +125,11 @@ async def test_parking_is_announced_without_the_payload(bench: Bench) -> None:
 
         async def announced() -> list[MessageParked]:  # others' may be there before it
             records = await bench.records(INVENTORY_DEAD_LETTERS.name, 1)
-            letters = [MessageParked.model_validate_json(record.value) for record in records]
+            letters = [
+                MessageParked.model_validate_json(record.value)
+                for record in records
+                if Envelope.parse(record.headers).type == MessageParked.wire_type
+            ]
             return [letter for letter in letters if letter.source_key == order.key]
 
         (mine,) = await eventually(announced, bool)

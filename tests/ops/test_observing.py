@@ -165,7 +165,9 @@ async def test_an_operation_has_its_answer_and_its_outcome(watch: Watch) -> None
 
 async def test_a_saga_waits_since_the_change_that_led_there(watch: Watch) -> None:
     first, second, third = history()
-    later = third.model_copy(update={"old_status": "confirmed", "new_status": "confirmed"})
+    later = third.model_copy(
+        update={"old_status": second.new_status, "new_status": second.new_status}
+    )
     await watch.hears(first)
     await watch.hears(second)
     await watch.hears(later)
