@@ -10,7 +10,9 @@ from __future__ import annotations
 import contextlib
 import signal
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from hashlib import sha256
+from threading import Thread
 from typing import Any
 
 import docker
@@ -73,15 +75,26 @@ class ContainerProcess(Process):
 
     def run(self, container: DockerContainer) -> None:
         """Starts the container, or again the one that was started before."""
+        began = datetime.now(UTC)
         if self._container is not None:
             self._container.get_wrapped_container().start()
         else:
             with contextlib.suppress(docker.errors.NotFound):
                 docker.from_env().containers.get(self.container_name).remove(force=True, v=True)
             self._container = container.start()
+        Thread(target=self._follow_log, args=(self._container, began), daemon=True).start()
         # `down` stops what has a record. Another command finds no such process, and forgets it.
         self._record.parent.mkdir(exist_ok=True)
         self._record.write_text('{"pid": 0, "started": 0, "settings": ""}')
+
+    def _follow_log(self, container: DockerContainer, since: datetime) -> None:
+        """Puts into the log what the container says, until it ends."""
+        self.log.parent.mkdir(exist_ok=True)
+        said = container.get_wrapped_container().logs(stream=True, follow=True, since=since)
+        with self.log.open("ab") as log:
+            for line in said:
+                log.write(line)
+                log.flush()
 
     def send(self, number: int) -> None:
         assert self._container is not None, f"{self.name} was never started"
@@ -100,8 +113,6 @@ class ContainerProcess(Process):
     def remove(self) -> None:
         """Removes the container with its data; its log stays."""
         if self._container is not None:
-            self.log.parent.mkdir(exist_ok=True)
-            self.log.write_bytes(b"".join(self._container.get_logs()))
             self._container.stop()
 
 
