@@ -23,10 +23,11 @@ groups() {
   docker compose exec -T kafka /opt/kafka/bin/kafka-consumer-groups.sh \
     --bootstrap-server localhost:9092 "$@"
 }
-rewind() { # rewind GROUP TOPIC...
+rewind() { # rewind GROUP TOPIC... (no topic: all that the group reads)
   local group=$1 topic topics=()
   shift
   for topic in "$@"; do topics+=(--topic "$topic"); done
+  (($#)) || topics=(--all-topics)
   groups --group "$group" "${topics[@]}" --reset-offsets --to-datetime "$since" --execute
 }
 rewind order order.commands
@@ -34,8 +35,7 @@ rewind inventory inventory.commands
 rewind payment payment.commands stripe.webhooks
 rewind gateway order.events inventory.catalog inventory.replies
 rewind notification order.events customer.contacts
-# It only watches, so it hears all again.
-groups --group ops --all-topics --reset-offsets --to-datetime "$since" --execute
+rewind ops # It only watches, so it hears all again.
 
 # Alone at first: an answer that overtakes its order is parked, and the order waits behind it.
 docker compose up --detach --wait --no-recreate --no-deps order

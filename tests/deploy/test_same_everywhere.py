@@ -59,9 +59,11 @@ def test_no_service_is_forgotten() -> None:
     scraped = re.search(r"names: \[(.*)\]", (folder / "prometheus.yml").read_text())
     assert scraped
     assert set(scraped[1].split(", ")) == services
-    restored = re.search(r"^for group in (.*);", (folder / "restore.sh").read_text(), re.MULTILINE)
-    assert restored
-    assert set(restored[1].split()) == services
+    restore = (folder / "restore.sh").read_text()
+    assert sorted(re.findall(r"^rewind (\w+)", restore, re.MULTILINE)) == sorted(services)
+    stopped = re.search(r"^docker compose stop (.*)", restore, re.MULTILINE)
+    assert stopped
+    assert set(stopped[1].split()) == services | {"postgres"}
 
 
 def test_every_role_of_the_database_has_a_secret() -> None:

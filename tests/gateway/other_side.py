@@ -49,7 +49,8 @@ class OtherSide:
     async def _listen(self) -> None:
         async for record in self._consumer:
             incoming = decode(Record.of(record), REGISTRY)
-            assert isinstance(incoming, Incoming), incoming
+            if not isinstance(incoming, Incoming):
+                continue  # Of a test that shares these topics: the gateway's own are waited for.
             async with self._news:
                 self._heard.append(incoming)
                 self._news.notify_all()

@@ -3,7 +3,9 @@
 import asyncio
 import json
 import os
+import signal
 import sys
+from functools import partial
 from typing import Any, NamedTuple
 
 from deploy.local.home import PROJECT
@@ -40,6 +42,8 @@ class Cli:
             env=os.environ | told,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
+            # A shell's background job, as CI may be, starts with interrupts ignored.
+            preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
         )
 
     async def run(self, *arguments: str, role: str = "admin") -> Ended:
