@@ -21,7 +21,7 @@ from services.kit.crash import crash_point
 from services.kit.errors import Expired, Park, Undecodable, is_infrastructure
 from services.kit.messages import Incoming, Record, Unreadable, decode
 from services.kit.telemetry import CONSUMED, DUPLICATES, INFRASTRUCTURE_RETRIES, log
-from services.kit.work import Handler, ToPark, UnitOfWork, Work, utc_now
+from services.kit.work import Handler, Several, ToPark, UnitOfWork, Work, utc_now
 
 Item = Incoming[Any] | Unreadable
 Observer = Callable[[Work, Sequence[Item]], Awaitable[None]]
@@ -137,7 +137,7 @@ class BatchProcessor:
             fresh, blocked = await _admit(work, batch)
             if self._observer is not None:
                 await self._observer(work, [item for item in fresh if self._is_observed(item)])
-            for wave in _waves([item for item in fresh if not self._is_observed(item)]):
+            for wave in self._waves([item for item in fresh if not self._is_observed(item)]):
                 await self._handle(work, wave, blocked)
             if work.to_park:
                 await parking.park(work, self._service)
@@ -147,6 +147,23 @@ class BatchProcessor:
         ).items():
             CONSUMED.labels(wire_type).inc(count)
         DUPLICATES.inc(len(batch) - len(fresh))
+
+    def _waves(self, items: Sequence[Item]) -> list[list[Item]]:
+        """Cut a batch so that a key occurs once per wave and its messages keep their order. Those
+        that follow each other and whose handlers take `Several` are one occurrence."""
+        waves: list[list[Item]] = []
+        reached: dict[str, tuple[int, bool]] = {}
+        for item in items:
+            level, key = 0, item.record.key
+            if key is not None:
+                several = isinstance(item, Incoming) and isinstance(self.handler_of(item), Several)
+                if before := reached.get(key):
+                    level = before[0] + (not (several and before[1]))
+                reached[key] = level, several
+            if level == len(waves):
+                waves.append([])
+            waves[level].append(item)
+        return waves
 
     async def _handle(self, work: Work, wave: list[Item], blocked: set[str]) -> None:
         by_handler: dict[Handler, list[Incoming[Any]]] = {}
@@ -196,20 +213,3 @@ def _id_to_remember(item: Item) -> UUID | None:
     if item.envelope is None or (isinstance(item, Unreadable) and isinstance(item.error, Expired)):
         return None
     return item.envelope.id
-
-
-def _waves(items: Sequence[Item]) -> list[list[Item]]:
-    """Cut a batch so that a key occurs once per wave and its messages keep their order."""
-    waves: list[list[Item]] = []
-    depth: Counter[str | None] = Counter()
-    for item in items:
-        key = item.record.key
-        if key is None:
-            level = 0
-        else:
-            level = depth[key]
-            depth[key] += 1
-        if level == len(waves):
-            waves.append([])
-        waves[level].append(item)
-    return waves

@@ -81,7 +81,19 @@ class Work:
 
 
 Handler = Callable[[Work, list[Incoming[Any]]], Awaitable[None]]
-"""Handles messages of one wave: every key occurs once. A constant number of SQL statements."""
+"""Handles messages of one wave: every key occurs once, unless it is `Several`. A constant number of
+SQL statements."""
+
+
+class Several:
+    """A handler that gets all messages of a key at once, in their order: of a view only the newest
+    counts, and a product that everybody buys must not cost a statement per message."""
+
+    def __init__(self, handler: Handler) -> None:
+        self._handler = handler
+
+    async def __call__(self, work: Work, messages: list[Incoming[Any]]) -> None:
+        await self._handler(work, messages)
 
 
 async def ignore(_work: Work, _messages: list[Incoming[Any]]) -> None:

@@ -45,6 +45,21 @@ async def test_a_batch_takes_as_many_statements_as_one_message(
     assert len(seen) == statements
 
 
+async def test_of_several_messages_for_a_row_the_newest_is_shown(api: Api) -> None:
+    order_id, product_id = new_message_id(), uuid4()
+    shuffled = (2, 5, 1, 3)
+    async with api.service.pool.acquire() as db:
+        work = Work(db, "gateway")
+        await show_orders(work, [incoming(order(order_id, "thandi", v)) for v in shuffled])
+        told = [product_updated(product(product_id, v, stock_quantity=v)) for v in shuffled]
+        await show_products(work, [incoming(message) for message in told])
+        version = await db.fetchval("SELECT version FROM orders WHERE order_id = $1", order_id)
+    assert version == 5
+    found = await products.find_product(api.service.pool, product_id)
+    assert found is not None
+    assert found.stock_quantity == 5
+
+
 async def test_a_batch_is_announced_in_payloads_that_fit(api: Api) -> None:
     told = [order(new_message_id(), "thandi") for _ in range(500)]
     stale = told[0]

@@ -13,7 +13,7 @@ from contracts.message import new_message_id
 from contracts.topics import INVENTORY_EVENTS
 from services.kit.messages import Incoming, Record
 from services.kit.processor import BatchProcessor
-from services.kit.work import Work
+from services.kit.work import Several, Work
 from tests.kit.conftest import Bench, effects, eventually, parked, restore, unsent
 
 
@@ -56,6 +56,25 @@ async def test_messages_of_one_key_keep_their_order(bench: Bench) -> None:
         await bench.send(*[bench.order(str(number), key) for number in range(30)])
         rows = await eventually(lambda: effects(service), lambda rows: len(rows) == 30)
     assert [reason for _, reason in rows] == [str(number) for number in range(30)]
+
+
+async def test_a_view_takes_all_messages_of_a_hot_key_at_once(bench: Bench) -> None:
+    calls: list[list[str]] = []
+
+    async def view(work: Work, messages: list[Incoming[RestoreStock]]) -> None:
+        calls.append([m.message.reason for m in messages])
+        await restore(work, messages)
+
+    key = uuid4()
+    hot = [bench.order(str(number), key) for number in range(30)]
+    unread = hot.pop(20)._replace(payload="{}")
+    await bench.send(*hot[:20], unread, *hot[20:])  # waiting before the start: one batch
+    async with bench.running({RestoreStock: Several(view)}) as service:
+        await eventually(lambda: parked(service), lambda rows: len(rows) == 10)
+        assert await effects(service) == [(key, str(number)) for number in range(20)]
+        states = [state for state, _ in await parked(service)]
+    assert states == ["parked"] + ["waiting"] * 9
+    assert calls == [[str(number) for number in range(20)]]
 
 
 async def test_infrastructure_errors_cost_no_message_an_attempt(bench: Bench) -> None:
