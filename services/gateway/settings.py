@@ -13,7 +13,9 @@ class Settings(TokenSettings):
         "is being rotated"
     )
     database_pool_size: int = Field(
-        default=10, ge=2, description="most connections of one process to its database"
+        default=10,
+        ge=2,
+        description="most connections of one process; its consumer has three more",
     )
 
     @property

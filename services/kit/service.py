@@ -40,6 +40,10 @@ from services.kit.topics import check_topics
 from services.kit.trace import Tracing
 from services.kit.work import Handler, Publish, UnitOfWork, Work
 
+_OF_ITS_OWN = 3
+"""Connections of the consumer, outbox and replays alone: many requests must not hold up messages,
+or the views fall behind, and whoever watches them asks again."""
+
 Periodic = Callable[[Work], Awaitable[None]]
 Background = Callable[["Service"], Awaitable[None]]
 
@@ -75,6 +79,7 @@ class Service:
         self._on_start: list[Periodic] = []
         self._tasks = Tasks()
         self._unit_of_work: UnitOfWork
+        self._consuming: UnitOfWork
         self._outbox: Outbox
         self._consumer: Consumer | None = None
         self._ready_without_broker = ready_without_broker
@@ -166,20 +171,20 @@ class Service:
         self.pool = await open_pool(
             settings.database_url, size=settings.database_pool_size, application=self.name
         )
+        own = await open_pool(settings.database_url, size=_OF_ITS_OWN, application=self.name)
         await migrate(settings.owner_url, self._migrations)
         self._missing = {"kafka": "not connected yet"}
         self.producer = Publisher(settings.kafka_bootstrap_servers, self.name)
-        self._outbox = Outbox(
-            self.pool, self.producer, timedelta(seconds=settings.outbox_lease_seconds)
-        )
+        self._outbox = Outbox(own, self.producer, timedelta(seconds=settings.outbox_lease_seconds))
         self._unit_of_work = UnitOfWork(self.pool, self._outbox, self.name)
+        self._consuming = UnitOfWork(own, self._outbox, self.name)
         for call in self._on_start:
             async with self.transaction() as work:
                 await call(work)
         retention = timedelta(days=settings.inbox_retention_days)
         processor = BatchProcessor(
             self.name,
-            self._unit_of_work,
+            self._consuming,
             self._handlers,
             attempts=settings.message_attempts,
             inbox_retention=retention,
@@ -194,7 +199,7 @@ class Service:
         try:
             yield
         finally:
-            await self._stop()
+            await self._stop(own)
             tracing.shutdown()
 
     # -- inside --------------------------------------------------------------------------------
@@ -203,7 +208,7 @@ class Service:
         self, consumer: Consumer, processor: BatchProcessor, retention: timedelta
     ) -> None:
         outbox = self._outbox
-        replayer = Replayer(self.name, self._unit_of_work, processor.accepted, processor.handler_of)
+        replayer = Replayer(self.name, self._consuming, processor.accepted, processor.handler_of)
 
         async def consume() -> None:
             topics = (*self._consumes, *self._emits)
@@ -227,7 +232,7 @@ class Service:
         self._tasks.add("replay_parked", repeating(replayer.run_due, seconds=1))
         self._tasks.add("maintain_inbox", repeating(maintain, seconds=3600))
 
-    async def _stop(self) -> None:
+    async def _stop(self, own: Pool) -> None:
         log.info("service stopping")
         if self._consumer is not None:
             try:
@@ -237,11 +242,13 @@ class Service:
                 log.warning("consumer did not stop cleanly", error=repr(error))
         await self._tasks.stop()
         await self._unit_of_work.settle()
+        await self._consuming.settle()
         await self._outbox.flush()
         await self.producer.stop()
-        try:
-            async with asyncio.timeout(5):
-                await self.pool.close()
-        except TimeoutError:
-            self.pool.terminate()
+        for pool in (self.pool, own):
+            try:
+                async with asyncio.timeout(5):
+                    await pool.close()
+            except TimeoutError:
+                pool.terminate()
         log.info("service stopped")

@@ -62,7 +62,9 @@ class ServiceSettings(BaseSettings):
         default=None, description="static group membership: a restart causes no rebalance"
     )
     database_pool_size: int = Field(
-        default=6, ge=2, description="most connections of one process to its database"
+        default=6,
+        ge=2,
+        description="most connections of one process; its consumer has three more",
     )
     outbox_lease_seconds: float = Field(
         default=5.0,

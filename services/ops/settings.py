@@ -28,5 +28,7 @@ class OpsSettings(TokenSettings):
         description="longest poll of the broker; who only watches need not ask so often",
     )
     database_pool_size: int = Field(
-        default=4, ge=2, description="most connections of one process to its database"
+        default=4,
+        ge=2,
+        description="most connections of one process; its consumer has three more",
     )

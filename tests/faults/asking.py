@@ -10,8 +10,7 @@ import aiohttp
 
 from deploy.local.shop import Json
 
-PAUSE = 0.25
-"""Seconds between two looks or tries."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.25, 2.0
 
 
 class GivenUpError(Exception):
@@ -25,9 +24,15 @@ class Asking:
     http: aiohttp.ClientSession
     patience: float
 
-    @property
-    def tries(self) -> int:
-        return int(self.patience / PAUSE)
+    async def tries(self) -> AsyncIterator[None]:
+        """One turn per look or try, after growing pauses: who asks a slow shop as often as a fast
+        one keeps it slow."""
+        pause, left = _FIRST_PAUSE, self.patience
+        while left > 0:
+            yield
+            await asyncio.sleep(pause)
+            left -= pause
+            pause = min(pause * 1.5, _LONGEST_PAUSE)
 
     async def __call__(
         self,
@@ -42,7 +47,7 @@ class Asking:
         Raises:
             GivenUpError: there was none.
         """
-        for _ in range(self.tries):
+        async for _ in self.tries():
             try:
                 async with self.http.request(
                     method, url, headers=headers, json=body, data=form
@@ -54,7 +59,6 @@ class Asking:
             again = status == 0 or status == 429 or status >= 500
             if not again and not (status == 409 and "Idempotency-Key" in str(said)):
                 return status, said
-            await asyncio.sleep(PAUSE)
         raise GivenUpError(f"{method} {url}: no answer")
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from deploy.local.shop import PUBLISHABLE_KEY, Json, Site
 from deploy.verify.told import Answer, Told
-from tests.faults.asking import PAUSE, Asking, GivenUpError, bearer
+from tests.faults.asking import Asking, GivenUpError, bearer
 
 PRICE = 12000
 PLANS = {
@@ -124,14 +124,13 @@ class Load:
 
     async def _payable(self, order: Json, token: str) -> Json | None:
         """The order once it can be paid; None when it is over before that."""
-        for _ in range(self.ask.tries):
+        async for _ in self.ask.tries():
             if order.get("payment") and order["payment"].get("client_secret"):
                 return order
             url = f"{self.stack.gateway}/v1/orders/{order['order_id']}"
             status, order = await self.ask("GET", url, bearer(token))
             if status != 200 or order["status"] != "pending":
                 return None
-            await asyncio.sleep(PAUSE)
         return None
 
     async def _peep(self, order: Json, stranger: str) -> None:
@@ -173,12 +172,11 @@ class Load:
         else:
             call = ("POST", f"{order}/refund", {"reason": "scratched", "amount": PRICE // 4})
         method, url, body = call
-        for _ in range(40):  # 409 until the shop has heard of the payment
+        async for _ in self.ask.tries():  # 409 until the shop has heard of the payment
             status, _ = await self.ask(method, url, headers, body)
             if status != 409:
                 break
             headers["Idempotency-Key"] += "+"
-            await asyncio.sleep(PAUSE)
         if plan == "pay, staff refund":
             story.undo = status == 202
             story.unsure = not story.undo

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 from structlog.testing import capture_logs
 
 from contracts.inventory import RestoreStock
@@ -73,6 +74,19 @@ async def test_a_periodic_task_that_fails_is_tried_again(bench: Bench) -> None:
 
     async with service.lifespan(), asyncio.timeout(10):
         await enough.wait()
+
+
+async def test_requests_that_hold_all_connections_hold_up_no_message(bench: Bench) -> None:
+    async with bench.running(database_pool_size=2) as service:
+        onlooker = await asyncpg.connect(bench.dsn)
+        try:
+            async with service.pool.acquire(), service.pool.acquire():
+                await bench.send(bench.order())
+                await eventually(
+                    lambda: onlooker.fetch("SELECT FROM effects"), lambda rows: len(rows) == 1
+                )
+        finally:
+            await onlooker.close()
 
 
 async def test_a_broker_that_goes_away_delays_messages_and_loses_none(
