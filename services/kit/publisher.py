@@ -8,30 +8,22 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from functools import lru_cache
 from typing import Any
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import murmur2
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from contracts.message import Message
 from services.kit import trace
 from services.kit.errors import BrokerUnavailable
 from services.kit.messages import Outgoing
+from services.kit.partitioner import hash_of
 from services.kit.telemetry import PUBLISH_FAILURES, PUBLISHED
 
 _REQUEST_TIMEOUT = 10.0
 _FEW = 8  # up to here `send` shares batches with others; above, batches of our own cost a third
-
-
-@lru_cache(maxsize=50_000)
-def _hash(key: str) -> int:
-    """As Kafka's default partitioner; kept, because an order sends many messages and this is pure
-    Python at 10 us."""
-    return int(murmur2(key.encode())) & 0x7FFFFFFF
 
 
 class Publisher:
@@ -101,7 +93,7 @@ class Publisher:
         placed: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
         for message in messages:
             every = partitions[message.topic]
-            placed[message.topic, every[_hash(message.key) % len(every)]].append(message)
+            placed[message.topic, every[hash_of(message.key) % len(every)]].append(message)
         waiting = []
         for (topic, partition), group in placed.items():
             batch = producer.create_batch()
