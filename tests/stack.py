@@ -2,7 +2,7 @@
 
 `infrastructure()` gives Kafka and PostgreSQL; `running_stack()` the whole system on top, its
 services as processes of this machine. Both start from nothing and stop at the end; the logs of
-the last run stay in `.local/test/logs`.
+the last run stay in `.local/test-*/logs`.
 
 `TEST_SERVERS=containers` takes Kafka and PostgreSQL from their images, `local` (the default) from
 packages. The tests are the same. The choice is said, not found out: a test run must not depend on
@@ -20,8 +20,9 @@ from deploy.local.errors import StackError
 from deploy.local.home import PROJECT
 from deploy.local.stack import LocalStack
 
-# One for every test run that goes on at the same time.
-HOMES = tuple(PROJECT / ".local" / name for name in ("test", "test-2", "test-3", "test-4"))
+# One for every set of servers that is there at the same time: a test run has up to three in each of
+# its two processes.
+HOMES = tuple(PROJECT / ".local" / f"test-{number}" for number in range(1, 9))
 
 
 @contextlib.contextmanager
@@ -70,8 +71,8 @@ def _free_home(
             continue
         return stack
     raise StackError(
-        f"{len(HOMES)} test runs are going on in this checkout",
-        todo="wait until one of them has ended",
+        f"{len(HOMES)} sets of servers are in use in this checkout",
+        todo="wait until another test run has ended",
     )
 
 
