@@ -1,12 +1,17 @@
 """All that the checker looks at, as one value: rows, records and Stripe's books."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
 
 Row = Mapping[str, Any]
+Breaches = Iterator[str]
+"""A sentence for each breach of a promise."""
+
+PAID = ("confirmed", "processing", "shipped", "delivered")
+UNDONE = ("cancelled", "refunded")
 
 
 class Waiting(NamedTuple):
@@ -51,3 +56,7 @@ class Evidence:
     """Those of them whose webhooks were answered with success, as long as the topic is kept."""
     kept_webhooks: set[str] = field(default_factory=set)
     """Ids of the events that the gateway has put on the topic."""
+
+
+def states(rows: Sequence[Row]) -> list[str]:
+    return sorted({row["state"] for row in rows})

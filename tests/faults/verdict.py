@@ -3,8 +3,7 @@
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from deploy.verify.evidence import Evidence
-from deploy.verify.invariants import PAID, UNDONE
+from deploy.verify.evidence import PAID, UNDONE, Evidence
 from tests.faults.driver import Story
 
 
