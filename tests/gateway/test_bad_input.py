@@ -9,7 +9,7 @@ import pytest
 
 from tests.gateway.conftest import Api, cart
 
-PRODUCT = str(uuid4())
+PRODUCT = "01a20f00-0000-4000-8000-000000000000"
 
 
 def line(**fields: Any) -> dict[str, Any]:
@@ -132,15 +132,15 @@ async def test_a_missing_key(api: Api, customer: str) -> None:
     [
         ("POST", "/v1/orders"),
         ("GET", "/v1/orders"),
-        ("GET", f"/v1/orders/{uuid4()}"),
-        ("GET", f"/v1/orders/{uuid4()}/events"),
-        ("POST", f"/v1/orders/{uuid4()}/cancellation"),
-        ("PATCH", f"/v1/admin/orders/{uuid4()}/status"),
+        ("GET", f"/v1/orders/{PRODUCT}"),
+        ("GET", f"/v1/orders/{PRODUCT}/events"),
+        ("POST", f"/v1/orders/{PRODUCT}/cancellation"),
+        ("PATCH", f"/v1/admin/orders/{PRODUCT}/status"),
         ("POST", "/v1/admin/orders/status"),
-        ("POST", f"/v1/admin/orders/{uuid4()}/refund"),
-        ("PUT", f"/v1/admin/products/{uuid4()}"),
-        ("DELETE", f"/v1/admin/products/{uuid4()}"),
-        ("POST", f"/v1/admin/products/{uuid4()}/stock"),
+        ("POST", f"/v1/admin/orders/{PRODUCT}/refund"),
+        ("PUT", f"/v1/admin/products/{PRODUCT}"),
+        ("DELETE", f"/v1/admin/products/{PRODUCT}"),
+        ("POST", f"/v1/admin/products/{PRODUCT}/stock"),
     ],
 )
 async def test_without_a_token(api: Api, customer: str, method: str, path: str) -> None:
