@@ -44,14 +44,8 @@ ops: $(ENVIRONMENT)  ## look into it: make ops ARGS='orders list', ARGS='--help'
 demo: $(ENVIRONMENT)  ## orders paid, declined, cancelled, expired, raced for; on a stack of its own
 	@$(LOCAL) demo
 
-# The fault harness offers a rate of orders that needs the machine for itself.
 test: $(ENVIRONMENT)  ## all tests; some of them: make test ARGS='tests/saga -k late'
-ifdef ARGS
 	@$(RUN) pytest $(ARGS)
-else
-	@$(RUN) pytest --ignore tests/faults --numprocesses 2 --dist loadfile
-	@$(RUN) pytest tests/faults
-endif
 
 lint: $(ENVIRONMENT)  ## style, formatting, and which module may import which
 	.venv/bin/ruff check

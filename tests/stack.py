@@ -20,8 +20,7 @@ from deploy.local.errors import StackError
 from deploy.local.home import PROJECT
 from deploy.local.stack import LocalStack
 
-# One for every set of servers that is there at the same time: a test run has up to three in each of
-# its two processes.
+# One for every set of servers that is there at the same time: a test run has up to three.
 HOMES = tuple(PROJECT / ".local" / f"test-{number}" for number in range(1, 9))
 
 
