@@ -63,7 +63,9 @@ async def fresh(stack: LocalStack) -> AsyncIterator[Beaten]:
         network = Network(stack)
         await asyncio.to_thread(network.start)
         try:
-            async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+            # A connection per question: one that was kept may be closed by a service just now.
+            limits = httpx.Limits(max_keepalive_connections=0)
+            async with httpx.AsyncClient(trust_env=False, timeout=30, limits=limits) as client:
                 yield Beaten(stack, network, client)
         finally:
             await asyncio.to_thread(stack.down)
