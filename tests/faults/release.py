@@ -6,8 +6,8 @@ run on the packages of this checkout: what is compared is our code, schemas and 
 
 import io
 import subprocess
-import tarfile
 import tempfile
+import zipfile
 from pathlib import Path
 
 from deploy.local.errors import StackError
@@ -28,7 +28,7 @@ def previous_release(named: Path = NAMED) -> Path:
     if folder.exists():
         return folder
     archive = subprocess.run(
-        ["git", "archive", f"--prefix={folder.name}/", commit, *PARTS],
+        ["git", "archive", "--format=zip", f"--prefix={folder.name}/", commit, *PARTS],
         cwd=PROJECT,
         capture_output=True,
         check=False,
@@ -42,8 +42,8 @@ def previous_release(named: Path = NAMED) -> Path:
         )
     CACHE.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as files:
-            files.extractall(scratch, filter="data")
+        with zipfile.ZipFile(io.BytesIO(archive.stdout)) as files:
+            files.extractall(scratch)
         # The rename makes the folder appear whole or not at all.
         (Path(scratch) / folder.name).rename(folder)
     return folder
