@@ -9,7 +9,6 @@ command is sent again, for ever: undo never gives up. States are never removed o
 rows hold them.
 """
 
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, NamedTuple
 
@@ -253,8 +252,7 @@ def begin(command: PlaceOrder, now: datetime, reservation: timedelta) -> Order:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(NamedTuple):
     """What an event made of an order."""
 
     order: Order
@@ -285,7 +283,7 @@ def advance(order: Order, event: Event, now: datetime) -> Step:
         state = rule.state or order.state
         changes |= {"state": state, "status": STATUS[state] or order.status}
     changed = any(getattr(order, name) != value for name, value in changes.items())
-    moved = replace(order, **_signed(order, changes, event, now)) if changed else order
+    moved = order._replace(**_signed(order, changes, event, now)) if changed else order
     send = tuple(command(moved, event) for command in rule.send) if isinstance(rule, Go) else ()
     return Step(moved, send, changed=changed)
 

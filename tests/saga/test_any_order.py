@@ -179,5 +179,5 @@ def test_deadlines_cover_exactly_the_states_that_the_table_lets_time_out() -> No
     timing = Timing(reservation=timedelta(minutes=30), step=timedelta(seconds=15))
     life = Life(0)
     for state in State:
-        order = Order(**{f: getattr(life.order, f) for f in Order.__slots__} | {"state": state})
+        order = life.order._replace(state=state)
         assert (timing.deadline(order, NOW) is not None) == (state in WAITING | EXPIRES)
