@@ -60,8 +60,11 @@ def test_a_topic_is_as_old_as_the_oldest_of_its_partitions() -> None:
     behind = backlogs.measure(ends, {one: 10, other: 5, idle: 3}, [old], 100)
     assert behind["t"] == (5, 99)
     assert behind["quiet"] == (0, 0)
+    # Without a record to look at, it is dated by the looks before.
+    assert backlogs.measure(ends | {one: 15}, dict(ends), (), 110)["t"] == (5, 10)
+    assert backlogs.measure(ends | {one: 15}, dict(ends), (), 130)["t"] == (5, 30)
     # One that was given to another process is forgotten, not told for ever.
-    assert backlogs.measure({one: 11}, {one: 10}, (), 102)["t"] == (1, 2)
+    assert backlogs.measure({one: 15}, {one: 15}, (), 140)["t"] == (0, 0)
 
 
 def seconds_of(bench: Bench) -> Callable[[], Awaitable[float]]:
