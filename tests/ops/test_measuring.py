@@ -87,31 +87,52 @@ async def test_a_broken_audit_is_told(watch: Watch) -> None:
     assert again > first
 
 
-async def test_the_broker_is_asked_how_old_the_work_of_each_group_is(
-    servers: LocalStack, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Of a group that acknowledged something once and runs no more: nobody else can tell."""
-    group, topic = f"away-{uuid4().hex[:8]}", INVENTORY_EVENTS.name
-    monkeypatch.setattr(measuring, "DEAD_LETTERS", {group: None})
-    publisher = Publisher(servers.kafka, "test")
+async def acknowledge_all(servers: LocalStack, group: str) -> None:
+    """As the last thing that a service did before it went away."""
     consumer = AIOKafkaConsumer(
         bootstrap_servers=servers.kafka, group_id=group, enable_auto_commit=False
     )
-    sent = outgoing(StockRestored(order_id=uuid4()))
-    await publisher.publish([sent])
     await consumer.start()
-    places = [TopicPartition(topic, number) for number in range(INVENTORY_EVENTS.partitions)]
+    places = [
+        TopicPartition(INVENTORY_EVENTS.name, number)
+        for number in range(INVENTORY_EVENTS.partitions)
+    ]
     consumer.assign(places)
     await consumer.commit(await consumer.end_offsets(places))
-    await measuring.measure_lags(servers.kafka)
-    assert sample("group_lag_seconds", group=group, topic=topic) == 0
-    await publisher.publish([sent])
-    await measuring.measure_lags(servers.kafka)
-    assert (sample("group_lag_seconds", group=group, topic=topic) or 0) > 0
-    await consumer.commit(await consumer.end_offsets(places))
-    await measuring.measure_lags(servers.kafka)
-    assert sample("group_lag_seconds", group=group, topic=topic) == 0
     await consumer.stop()
+
+
+async def test_the_broker_is_asked_how_old_the_work_of_each_group_is(
+    servers: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of groups that acknowledged something once and run no more: nobody else can tell."""
+    first, second = (f"away-{uuid4().hex[:8]}" for _ in range(2))
+    monkeypatch.setattr(measuring, "DEAD_LETTERS", {first: None, second: None})
+    publisher = Publisher(servers.kafka, "test")
+
+    async def send() -> None:
+        await publisher.publish([outgoing(StockRestored(order_id=uuid4())) for _ in range(3)])
+
+    async def ages() -> tuple[float | None, ...]:
+        await measuring.measure_lags(servers.kafka)
+        topic = INVENTORY_EVENTS.name
+        return tuple(sample("group_lag_seconds", group=g, topic=topic) for g in (first, second))
+
+    await send()
+    await acknowledge_all(servers, first)
+    await acknowledge_all(servers, second)
+    assert await ages() == (0, 0)
+    await send()
+    await acknowledge_all(servers, second)
+    await asyncio.sleep(1)
+    await send()
+    older, younger = await ages()
+    assert older is not None
+    assert younger is not None
+    assert older > younger + 0.9 > 0.9
+    await acknowledge_all(servers, first)
+    await acknowledge_all(servers, second)
+    assert await ages() == (0, 0)
     await publisher.stop()
 
 
