@@ -72,6 +72,8 @@ class Backlog:
     def look(self, end: int, at: float) -> None:
         """The partition's end now. Of an end that stays, the first and the last look count: what
         is before it was written by the first, what is behind it after the last."""
+        if self._looks and self._looks[-1].offset > end:
+            self._looks.clear()  # a broker that lost records leads the partition now
         if len(self._looks) > 1 and self._looks[-2].offset == end:
             self._looks.pop()
         self._looks.append(Look(end, at))

@@ -52,6 +52,12 @@ def test_a_long_wait_needs_little_memory_and_keeps_its_beginning() -> None:
     assert backlog.age(4999, 5000) == 0
 
 
+def test_an_end_that_fell_back_begins_anew() -> None:
+    backlog = looked((100, 0), (120, 10), (90, 20), (95, 30))
+    assert backlog.age(90, 30) == 10
+    assert backlog.age(95, 30) == 0
+
+
 def test_a_topic_is_as_old_as_the_oldest_of_its_partitions() -> None:
     one, other, idle = (TopicPartition("t", number) for number in (0, 1, 2))
     backlogs = Backlogs(["t", "quiet"])
