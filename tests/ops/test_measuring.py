@@ -15,7 +15,7 @@ from contracts.inventory import StockRestored
 from contracts.topics import INVENTORY_EVENTS
 from deploy.local.stack import LocalStack
 from services.kit.publisher import Publisher
-from services.kit.work import Work
+from services.kit.work import Work, utc_now
 from services.ops import measuring
 from services.ops.rules import OPEN_STATES
 from services.order.order import State
@@ -46,7 +46,7 @@ async def test_what_is_parked_is_counted_by_service_until_it_is_closed(watch: Wa
 
 def in_state(state: str, age: timedelta = timedelta()) -> OrderAudited:
     (placed,) = history(uuid4(), 1)
-    return placed.model_copy(update={"saga_state": state, "at": measuring.utc_now() - age})
+    return placed.model_copy(update={"saga_state": state, "at": utc_now() - age})
 
 
 async def test_orders_are_counted_by_state_and_those_that_wait_long_apart(watch: Watch) -> None:
