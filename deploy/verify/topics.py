@@ -35,7 +35,7 @@ async def lag(kafka: str) -> list[Waiting]:
     """Records that a group has not acknowledged yet, by group and topic."""
     return [
         Waiting(f"{group} behind {topic}", records)
-        for group, topic, records in await group_lags(kafka, DEAD_LETTERS)
+        for group, topic, records, _ in await group_lags(kafka, DEAD_LETTERS, with_age=False)
         if records
     ]
 

@@ -17,11 +17,21 @@ from faststream.kafka.annotations import KafkaMessage
 
 from contracts.topics import Topic
 from services.kit import trace
+from services.kit.backlog import Backlogs
 from services.kit.member import join
 from services.kit.messages import Record
 from services.kit.processor import Abandoned, BatchProcessor
 from services.kit.settings import ServiceSettings
-from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, DEAF, LAG, log
+from services.kit.telemetry import (
+    BATCH_SECONDS,
+    BATCH_SIZE,
+    DEAF,
+    JOINED,
+    LAG,
+    LAG_SECONDS,
+    STALLED,
+    log,
+)
 
 _COMMIT_EVERY = 1.0
 _LAG_EVERY = 2.0
@@ -53,6 +63,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settled: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self._lag = 0
+        self._in_hand: Sequence[ConsumerRecord[bytes, bytes]] = ()
+        self._backlogs = Backlogs(self._topics)
         self._progress_at = time.monotonic()
         self._joined = False
         self.broker_away = False
@@ -93,6 +105,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             if self._stopping:
                 return
             started = time.perf_counter()
+            self._in_hand = records
             batch = [Record.of(record) for record in records]
             for record in batch:
                 # Where this partition stood: the consumer's own position is past the batch.
@@ -103,6 +116,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             except Abandoned:
                 # The rebalance resets positions to the committed offsets; nothing is skipped.
                 return
+            finally:
+                self._in_hand = ()
             for record in batch:
                 self._settled[_place(record)] = record.offset + 1
             self._progress_at = time.monotonic()
@@ -190,6 +205,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 if not self.broker_away:
                     log.warning("the broker does not answer", error=repr(error))
                 self.broker_away = True
+            JOINED.set(self.ready and not self.broker_away)
+            STALLED.set(self.stalled_for())
             if self._deaf:
                 await self._join_anew()
 
@@ -216,17 +233,20 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         consumer = self._consumer
         if consumer is None:
             return
+        now = time.time()
         assigned = consumer.assignment()
         ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned) if assigned else {}
-        lags: dict[str, int] = dict.fromkeys(self._topics, 0)
-        for partition, end in ends.items():
-            reached = self._settled.get(partition)
-            if reached is None:
-                reached = await consumer.position(partition)
-            lags[partition.topic] += max(0, end - reached)
-        for topic, lag in lags.items():
-            LAG.labels(topic).set(lag)
-        self._lag = sum(lags.values())
+        reached = {
+            partition: self._settled[partition]
+            if partition in self._settled
+            else await consumer.position(partition)
+            for partition in ends
+        }
+        behind = self._backlogs.measure(ends, reached, self._in_hand, now)
+        for topic, (records, seconds) in behind.items():
+            LAG.labels(topic).set(records)
+            LAG_SECONDS.labels(topic).set(seconds)
+        self._lag = sum(topic.records for topic in behind.values())
         if self._lag == 0:
             self._progress_at = time.monotonic()
 

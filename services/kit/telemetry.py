@@ -54,6 +54,16 @@ INFRASTRUCTURE_RETRIES = Counter(
     "orderflow_infrastructure_retries_total", "Batches tried again because infrastructure failed"
 )
 LAG = Gauge("orderflow_consumer_lag", "Records on the broker not yet handled", ["topic"])
+LAG_SECONDS = Gauge(
+    "orderflow_consumer_lag_seconds", "Age of the oldest record not yet handled", ["topic"]
+)
+JOINED = Gauge(
+    "orderflow_consumer_joined", "1 while this process is in its consumer group, with a broker"
+)
+STALLED = Gauge(
+    "orderflow_consumer_stalled_seconds",
+    "Time without a finished batch although there is work, and nobody to wait for",
+)
 STATEMENTS = Counter("orderflow_database_statements_total", "SQL statements sent")
 TASK_FAILURES = Counter("orderflow_task_failures_total", "Failed background tasks", ["task"])
 

@@ -26,6 +26,7 @@ from services.kit.auth import Tokens
 from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.kit.service import Service
 from services.kit.work import Work
+from services.ops.measuring import keep_measuring_lags, keep_verifying, measure
 from services.ops.observing import observe
 from services.ops.ops import Ops
 from services.ops.routes import audit, dead_letters, health, orders
@@ -68,6 +69,17 @@ def build(settings: OpsSettings) -> tuple[Service, FastAPI]:
     @service.every(seconds=3600, name="give_up_operations")
     async def give_up_operations(work: Work) -> None:
         await give_up(work.db, _KEPT_ON_TOPIC)
+
+    stuck_after = timedelta(seconds=settings.stuck_after_seconds)
+    service.background(name="measure_lags")(keep_measuring_lags)
+
+    @service.every(seconds=30, name="measure")
+    async def measure_all(work: Work) -> None:
+        await measure(work, stuck_after)
+
+    @service.background(name="verify_audit")
+    async def verify_audit(service: Service) -> None:
+        await keep_verifying(service, settings.audit_verify_seconds)
 
     return service, _web(service, Ops(settings, service), Tokens(settings))
 

@@ -21,6 +21,9 @@ WAITS_FOR: Final = {
 }
 """The saga states in which another service owes an answer: which one, and what."""
 
+OPEN_STATES: Final = ("awaiting_payment", "confirmed", "processing", "shipped", *WAITS_FOR)
+"""The saga states in which somebody has something to do yet: a service, a customer, the shop."""
+
 SUMMARY_LENGTH = 200
 
 # Shown as they are: words, numbers and ids of our own and Stripe's.

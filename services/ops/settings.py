@@ -17,6 +17,11 @@ class OpsSettings(TokenSettings):
         gt=0,
         description="an order that waits longer for an answer is listed as stuck",
     )
+    audit_verify_seconds: float = Field(
+        default=86400.0,
+        gt=0,
+        description="how often the whole audit is proved for the metrics; reads all of it",
+    )
     inbox_retention_days: int = Field(
         default=100,
         ge=2,

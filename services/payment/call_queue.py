@@ -121,6 +121,25 @@ async def defer_calls(db: Connection, deferrals: Sequence[Deferral]) -> None:
     )
 
 
+class Queue(NamedTuple):
+    waiting: int
+    oldest: float
+    """Age in seconds; 0.0 of an empty queue."""
+
+
+async def measure_queue(db: Connection) -> Queue:
+    """The calls that are decided and not finished."""
+    row = await db.fetchrow(
+        """
+        SELECT count(*) AS waiting,
+               coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest
+          FROM stripe_calls
+        """
+    )
+    assert row is not None  # noqa: S101  # an aggregate has one row
+    return Queue(row["waiting"], row["oldest"])
+
+
 def _call(row: Any, token: UUID) -> Call:
     key, generation = row["idempotency_key"], row["generation"]
     return Call(

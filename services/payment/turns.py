@@ -93,6 +93,34 @@ async def seconds_behind(db: Connection, compared: Compared) -> float:
     return seconds
 
 
+async def seconds_of_silence(db: Connection) -> float:
+    """How long no webhook came although a payment of the last two hours was open; 0.0 within the
+    first minute, so that where webhooks come nothing else is looked at."""
+    seconds: float = await db.fetchval(
+        """
+        WITH heard AS MATERIALIZED (
+            SELECT EXISTS (SELECT FROM stripe_events
+                            WHERE received_at > now() - interval '1 minute' AND NOT found) AS lately
+        )
+        SELECT coalesce(extract(epoch FROM now() - greatest(open.since, last.webhook)), 0)::float8
+          FROM heard
+          LEFT JOIN LATERAL (SELECT created_at AS since
+                               FROM payments
+                              WHERE NOT heard.lately
+                                AND created_at > now() - interval '2 hours'
+                                AND status IN ('open', 'failed')
+                              ORDER BY created_at
+                              LIMIT 1) AS open ON true
+          LEFT JOIN LATERAL (SELECT max(received_at) AS webhook
+                               FROM stripe_events
+                              WHERE open.since IS NOT NULL
+                                AND received_at > now() - interval '2 hours'
+                                AND NOT found) AS last ON true
+        """
+    )
+    return seconds
+
+
 async def known_events(pool: Pool, event_ids: Collection[str]) -> set[str]:
     """Which events have come or are on their way; one that is parked has its person."""
     rows = await pool.fetch(

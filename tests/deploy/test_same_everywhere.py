@@ -56,7 +56,8 @@ def test_every_secret_of_a_service_is_declared_and_there(service: str) -> None:
 def test_no_service_is_forgotten() -> None:
     services, folder = {service.name for service in SERVICES}, PROJECT / "deploy" / "compose"
     assert services <= set(re.findall(r"^  ([a-z]+):$", COMPOSE, re.MULTILINE))
-    scraped = re.search(r"names: \[(.*)\]", (folder / "prometheus.yml").read_text())
+    scraping = PROJECT / "deploy" / "prometheus" / "prometheus.yml"
+    scraped = re.search(r"names: \[(.*)\]", scraping.read_text())
     assert scraped
     assert set(scraped[1].split(", ")) == services
     restore = (folder / "restore.sh").read_text()

@@ -40,14 +40,18 @@ def connect(
 
 @app.command()
 def lag(context: typer.Context, as_json: Json = False) -> None:
-    """How many records each service has not handled yet, by topic."""
+    """How many records each service has not handled yet, by topic, and how old the oldest is."""
     found = client_of(context).get("/v1/lag")
     if as_json:
         print_json(found)
         return
     print_table(
-        ("service", "topic", "behind"),
-        ((row["group"], row["topic"], row["records"]) for row in found if row["records"]),
+        ("service", "topic", "behind", "seconds"),
+        (
+            (row["group"], row["topic"], row["records"], f"{row['seconds']:.0f}")
+            for row in found
+            if row["records"]
+        ),
         empty="nobody is behind",
     )
 

@@ -112,6 +112,19 @@ async def list_causes(pool: Pool) -> list[asyncpg.Record]:
     )
 
 
+async def count_open(db: Connection) -> dict[str, int]:
+    """How many messages are parked or wait behind one, of the services that have any."""
+    rows = await db.fetch(
+        """
+        SELECT service, count(*) AS messages
+          FROM letters
+         WHERE state IN ('parked', 'waiting', 'replay')
+         GROUP BY service
+        """
+    )
+    return {row["service"]: row["messages"] for row in rows}
+
+
 async def list_letters(
     pool: Pool, service: str | None, everything: bool, after: Letter, limit: int
 ) -> list[asyncpg.Record]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -115,6 +116,31 @@ async def list_stuck(
         since,
         limit,
     )
+
+
+class Counted(NamedTuple):
+    """Orders in a state, and how many of them for long."""
+
+    orders: int = 0
+    long: int = 0
+
+
+async def count_states(
+    db: Connection, states: Sequence[str], long_since: datetime
+) -> dict[str, Counted]:
+    """Of the states that any order is in. States at an end, where orders stay, are not for this."""
+    rows = await db.fetch(
+        """
+        SELECT saga_state, count(*) AS orders,
+               count(*) FILTER (WHERE saga_since <= $2) AS long
+          FROM orders
+         WHERE saga_state = ANY($1)
+         GROUP BY saga_state
+        """,
+        states,
+        long_since,
+    )
+    return {row["saga_state"]: Counted(row["orders"], row["long"]) for row in rows}
 
 
 async def find_differences(
