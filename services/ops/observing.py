@@ -31,6 +31,8 @@ async def observe(work: Work, items: Sequence[Item]) -> None:
     heard = [item for item in items if isinstance(item, Incoming)]
     if audited := _of(heard, OrderAudited, InventoryAudited, PaymentAudited):
         await _append(work, audited)
+    if of_orders := _of(heard, OrderAudited, OrderUpdated):
+        await orders.lock_orders(work.db, {m.message.order_id for m in of_orders})
     if changes := [m.message for m in _of(heard, OrderAudited)]:
         await orders.save_newer_states(work.db, changes)
     if views := [m.message for m in _of(heard, OrderUpdated)]:
