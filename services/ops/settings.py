@@ -17,6 +17,12 @@ class OpsSettings(TokenSettings):
         gt=0,
         description="an order that waits longer for an answer is listed as stuck",
     )
+    low_stock: int = Field(
+        default=5,
+        ge=0,
+        description="a product of which no more can be ordered is listed as low, unless it has a "
+        "`low_stock_threshold` of its own",
+    )
     inbox_retention_days: int = Field(
         default=100,
         ge=2,
