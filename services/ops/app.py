@@ -10,6 +10,7 @@ from contracts.topics import (
     AUDIT_ORDER,
     AUDIT_PAYMENT,
     DEAD_LETTERS,
+    INVENTORY_CATALOG,
     INVENTORY_COMMANDS,
     INVENTORY_EVENTS,
     INVENTORY_REPLIES,
@@ -26,19 +27,21 @@ from services.kit.auth import Tokens
 from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.kit.service import Service
 from services.kit.work import Work
+from services.ops.counting import count_stock
 from services.ops.measuring import keep_measuring_lags, keep_verifying, measure
 from services.ops.observing import observe
 from services.ops.ops import Ops
-from services.ops.routes import audit, dead_letters, health, orders
+from services.ops.routes import audit, dead_letters, health, orders, stock
 from services.ops.settings import OpsSettings
+from services.ops.store.adjustments import give_up_adjustments
 from services.ops.store.operations import give_up
 from services.ops.store.timeline import forget_messages
 
-# Not customer.contacts, which is personal; nor the catalogue, which is no order's.
+# Not customer.contacts, which is personal.
 OBSERVED: tuple[Topic, ...] = (
     *(AUDIT_ORDER, AUDIT_INVENTORY, AUDIT_PAYMENT),
     *(ORDER_COMMANDS, ORDER_EVENTS),
-    *(INVENTORY_COMMANDS, INVENTORY_EVENTS, INVENTORY_REPLIES),
+    *(INVENTORY_COMMANDS, INVENTORY_EVENTS, INVENTORY_REPLIES, INVENTORY_CATALOG),
     *(PAYMENT_COMMANDS, PAYMENT_EVENTS),
     STRIPE_WEBHOOKS,
     *DEAD_LETTERS.values(),
@@ -57,7 +60,7 @@ def build(settings: OpsSettings) -> tuple[Service, FastAPI]:
         consumes=OBSERVED,
         handlers={},
         observer=observe,
-        emits=tuple(OPERATIONS.values()),
+        emits=(*OPERATIONS.values(), INVENTORY_COMMANDS),
         ready_without_broker=True,
     )
     timeline = timedelta(days=settings.timeline_days)
@@ -69,6 +72,9 @@ def build(settings: OpsSettings) -> tuple[Service, FastAPI]:
     @service.every(seconds=3600, name="give_up_operations")
     async def give_up_operations(work: Work) -> None:
         await give_up(work.db, _KEPT_ON_TOPIC)
+        await give_up_adjustments(work.db, _KEPT_ON_TOPIC)
+
+    service.every(seconds=1, name="count_stock")(count_stock)
 
     stuck_after = timedelta(seconds=settings.stuck_after_seconds)
     service.background(name="measure_lags")(keep_measuring_lags)
@@ -88,14 +94,15 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
     app = FastAPI(
         title="orderflow ops",
         version="1",
-        description="Audit, timelines and parked messages, for those who run the system. Errors "
-        "are `application/problem+json`. Send a bearer token (JWT) with the role viewer or admin.",
+        description="Audit, timelines, parked messages and stock, for those who run the system. "
+        "Errors are `application/problem+json`. Send a bearer token (JWT) with the role viewer or "
+        "admin.",
         lifespan=service.lifespan,
         redirect_slashes=False,
     )
     app.state.ops = ops
     app.state.tokens = tokens
-    for rooms in (orders, dead_letters, audit, health):
+    for rooms in (orders, dead_letters, stock, audit, health):
         app.include_router(rooms.router)
     app.router.routes.extend(service.health_routes())
     problems.install(app)

@@ -1,4 +1,4 @@
-"""Turns a batch of records into rows: the timeline, the audit, the orders, the dead letters.
+"""Turns a batch of records into rows: timeline, audit, orders, dead letters, levels of stock.
 
 A constant number of statements, whatever the batch holds. A record that is no message of ours is
 noted like the others: who watches parks nothing.
@@ -11,6 +11,7 @@ from uuid import UUID
 
 from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
 from contracts.dead_letters import MessageParked, OperationAnswered, ParkedMessageChanged
+from contracts.inventory import ProductCommandDone, ProductUpdated
 from contracts.message import Envelope, sent_at_ms
 from contracts.order import OrderUpdated
 from services.kit.messages import Incoming, Record, Unreadable, storable
@@ -18,7 +19,7 @@ from services.kit.processor import Item
 from services.kit.work import Work
 from services.ops.chain import Entry, Head
 from services.ops.rules import SUMMARY_LENGTH, mask, summary
-from services.ops.store import audit, letters, operations, orders, timeline
+from services.ops.store import adjustments, audit, letters, operations, orders, stock, timeline
 
 Audited = OrderAudited | InventoryAudited | PaymentAudited
 
@@ -27,10 +28,13 @@ async def observe(work: Work, items: Sequence[Item]) -> None:
     """Note all of a batch."""
     if not items:
         return
-    await timeline.insert_messages(work.db, [note(item, work.now) for item in items])
+    if notes := [note(item, work.now) for item in items if not _of_catalogue(item)]:
+        await timeline.insert_messages(work.db, notes)
     heard = [item for item in items if isinstance(item, Incoming)]
     if audited := _of(heard, OrderAudited, InventoryAudited, PaymentAudited):
         await _append(work, audited)
+    if of_orders := _of(heard, OrderAudited, OrderUpdated):
+        await orders.lock_orders(work.db, {m.message.order_id for m in of_orders})
     if changes := [m.message for m in _of(heard, OrderAudited)]:
         await orders.save_newer_states(work.db, changes)
     if views := [m.message for m in _of(heard, OrderUpdated)]:
@@ -42,6 +46,11 @@ async def observe(work: Work, items: Sequence[Item]) -> None:
         await operations.save_outcomes(work.db, [m.message for m in changed])
     if answered := [m.message for m in _of(heard, OperationAnswered)]:
         await operations.save_answers(work.db, answered, work.now)
+    if done := [m.message for m in _of(heard, ProductCommandDone)]:
+        await adjustments.save_answers(work.db, done, work.now)
+    # Last: every replica writes to the rows of products that everybody buys.
+    if levels := [m.message for m in _of(heard, ProductUpdated)]:
+        await stock.save_newer_levels(work.db, levels)
 
 
 def _of(heard: Sequence[Incoming[Any]], *kinds: type) -> list[Incoming[Any]]:
@@ -49,6 +58,11 @@ def _of(heard: Sequence[Incoming[Any]], *kinds: type) -> list[Incoming[Any]]:
 
 
 # -- the timeline ------------------------------------------------------------------------------
+
+
+def _of_catalogue(item: Item) -> bool:
+    """A product as it is now, again and again: no order's, and of no interest once it is older."""
+    return isinstance(item, Incoming) and isinstance(item.message, ProductUpdated)
 
 
 class Note(NamedTuple):

@@ -22,6 +22,12 @@ class OpsSettings(TokenSettings):
         gt=0,
         description="how often the whole audit is proved for the metrics; reads all of it",
     )
+    low_stock: int = Field(
+        default=5,
+        ge=0,
+        description="a product of which no more can be ordered is listed as low, unless it has a "
+        "`low_stock_threshold` of its own",
+    )
     inbox_retention_days: int = Field(
         default=100,
         ge=2,

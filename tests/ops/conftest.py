@@ -25,6 +25,7 @@ from services.kit.outbox import Outbox
 from services.kit.processor import BatchProcessor
 from services.kit.publisher import Publisher
 from services.kit.work import UnitOfWork
+from services.ops.counting import count_stock
 from services.ops.observing import observe
 from services.ops.verifying import Verdict, verify
 from tests.messages import outgoing
@@ -42,6 +43,7 @@ class Watch:
     owner: Connection
     """As a superuser, whom no trigger stops for long."""
     processor: BatchProcessor
+    work: UnitOfWork
     offsets: Any = field(default_factory=count)
 
     def record(self, sent: Outgoing | Message, *, partition: int = 0, **changes: Any) -> Record:
@@ -58,6 +60,11 @@ class Watch:
         batch = [each if isinstance(each, Record) else self.record(each) for each in sent]
         await self.processor.process(batch)
         return batch
+
+    async def counts(self) -> None:
+        """What the timer does, once."""
+        async with self.work.begin() as work:
+            await count_stock(work)
 
     async def verdict(self) -> Verdict:
         return await verify(self.pool, datetime.now(UTC) + timedelta(hours=1))
@@ -85,6 +92,7 @@ async def watch(servers: LocalStack, database: str) -> AsyncIterator[Watch]:
         BatchProcessor(
             "ops", work, handlers, attempts=2, inbox_retention=RETENTION, observer=observe
         ),
+        work,
     )
     await work.settle()
     await publisher.stop()

@@ -6,6 +6,7 @@ import asyncpg
 import httpx
 import pytest
 
+from contracts.message import new_message_id
 from deploy.local.stack import LocalStack
 from services.ops.app import build
 from services.ops.settings import OpsSettings
@@ -22,7 +23,11 @@ ROUTES = [
     for path, operations in APP.openapi()["paths"].items()
     for method in operations
 ]
-NOTHING = {"letters": [{"service": "order", "parked_id": 10**12}], "reason": "a test"}
+NOTHING = {
+    "POST": {"letters": [{"service": "order", "parked_id": 10**12}], "reason": "a test"},
+    "PUT": {"product_id": str(uuid4()), "delta": 1, "reason": "a test"},
+}
+"""What changes nothing, whoever asks for it."""
 
 
 @pytest.mark.parametrize("role", ["nobody", "customer", "viewer", "admin"])
@@ -30,12 +35,18 @@ NOTHING = {"letters": [{"service": "order", "parked_id": 10**12}], "reason": "a 
 async def test_who_may_do_what(stack: LocalStack, role: str, method: str, path: str) -> None:
     roles = {"viewer": ["viewer"], "admin": ["admin"]}.get(role, [])
     headers = {"Authorization": f"Bearer {stack.token('somebody', *roles)}"}
-    address = path.format(order=uuid4(), service="order", parked_id=10**12)
+    address = path.format(
+        order=uuid4(),
+        service="order",
+        parked_id=10**12,
+        product_id=uuid4(),
+        adjustment_id=new_message_id(),
+    )
     async with httpx.AsyncClient(base_url=stack.url("ops"), trust_env=False, timeout=60) as client:
         answer = await client.request(
             method,
             address,
-            json=NOTHING if method == "POST" else None,
+            json=NOTHING.get(method),
             headers={} if role == "nobody" else headers,
             params={"id": str(uuid4())},
         )

@@ -5,5 +5,6 @@ client.py        HTTP, and the exit codes
 printing.py      tables for people, JSON for programs
 orders.py        orders and sagas
 dead_letters.py  parked messages
+stock.py         stock, its history and adjustments
 audit.py         the audit
 """

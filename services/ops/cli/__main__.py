@@ -10,17 +10,20 @@ from services.ops.cli.client import Client, Failed
 from services.ops.cli.dead_letters import dead_letters
 from services.ops.cli.orders import orders, sagas
 from services.ops.cli.printing import Json, client_of, console, print_json, print_table
+from services.ops.cli.stock import stock
 
 app = typer.Typer(
     name="ops",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    help="Audit, timelines and parked messages of the system.\n\nExit codes: 0 done; 1 something "
-    "is not as it should be; 2 not understood; 3 no such thing; 4 not allowed; 5 no answer.",
+    help="Audit, timelines, parked messages and stock of the system.\n\nExit codes: 0 done; "
+    "1 something is not as it should be; 2 not understood; 3 no such thing; 4 not allowed; "
+    "5 no answer.",
 )
 app.add_typer(orders, name="orders")
 app.add_typer(sagas, name="sagas")
 app.add_typer(dead_letters, name="dead-letters")
+app.add_typer(stock, name="stock")
 app.add_typer(audit, name="audit")
 
 

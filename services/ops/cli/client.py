@@ -3,7 +3,7 @@
 0  done
 1  done, and something is not as it should be: a broken audit, an operation that failed
 2  the command was not understood
-3  there is no such order, message or operation
+3  there is no such order, message, operation or product
 4  no token, or its role does not allow this
 5  the ops service does not answer, or cannot right now
 """
@@ -59,6 +59,10 @@ class Client:
         """The same, sending a body."""
         return self._ask("POST", path, json.dumps(body).encode())
 
+    def put(self, path: str, body: Any) -> Any:
+        """The same, of what may be sent twice."""
+        return self._ask("PUT", quote(path), json.dumps(body).encode())
+
     def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
         if not self.token:
             raise Failed(
@@ -94,7 +98,9 @@ def _refused(error: HTTPError) -> Failed:
         todo = "use a token with the role that is asked for; viewers only look"
         return Failed(Exit.NOT_ALLOWED, str(detail), todo)
     if error.code == 404:
-        todo = "check the id; `orders list` and `dead-letters list` show what there is"
+        todo = (
+            "check the id; `orders list`, `dead-letters list` and `stock report` show what there is"
+        )
         return Failed(Exit.NOT_FOUND, str(detail), todo)
     if error.code < 500:
         return Failed(Exit.USAGE, str(detail), "correct the arguments; `--help` explains them")

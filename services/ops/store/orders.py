@@ -1,6 +1,6 @@
 """Orders as last published: their view, and where their sagas are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -12,8 +12,24 @@ from contracts.order import OrderUpdated
 from services.kit.db import Connection, Pool
 
 
+async def lock_orders(db: Connection, order_ids: Collection[UUID]) -> None:
+    """Lock the rows of all orders of a batch in the order of their ids; an order begins here.
+
+    Two statements write to them, and one replica may hear of an order's audit what another hears
+    of its view: each of the statements in order would not keep the two from deadlocking.
+    """
+    await db.execute(
+        """
+        INSERT INTO orders (order_id)
+        SELECT order_id FROM unnest($1::uuid[]) AS heard (order_id) ORDER BY order_id
+        ON CONFLICT (order_id) DO UPDATE SET order_id = excluded.order_id WHERE false
+        """,
+        order_ids,
+    )
+
+
 async def save_newer_views(db: Connection, heard: Sequence[OrderUpdated]) -> None:
-    """Keep what is newer; rows in order of id, so that replicas do not deadlock."""
+    """Keep what is newer, of orders that are locked."""
     newest = {m.order_id: m for m in sorted(heard, key=lambda m: m.version)}
     views = [newest[order_id] for order_id in sorted(newest)]
     await db.execute(
@@ -47,7 +63,8 @@ async def save_newer_views(db: Connection, heard: Sequence[OrderUpdated]) -> Non
 
 
 async def save_newer_states(db: Connection, heard: Sequence[OrderAudited]) -> None:
-    """Keep newer saga states, each with the time of the change that led there."""
+    """Keep newer saga states, each with the time of the change that led there, of orders that are
+    locked."""
     newest = {m.order_id: m for m in sorted(heard, key=lambda m: m.version)}
     states = [newest[order_id] for order_id in sorted(newest)]
     await db.execute(
