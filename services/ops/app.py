@@ -26,6 +26,7 @@ from services.kit.auth import Tokens
 from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.kit.service import Service
 from services.kit.work import Work
+from services.ops.console import app as console
 from services.ops.observing import observe
 from services.ops.ops import Ops
 from services.ops.routes import audit, dead_letters, health, orders
@@ -86,6 +87,7 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
     for rooms in (orders, dead_letters, audit, health):
         app.include_router(rooms.router)
     app.router.routes.extend(service.health_routes())
+    console.install(app, ops, tokens)
     problems.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, exceptions={})

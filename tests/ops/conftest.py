@@ -41,6 +41,7 @@ class Watch:
     """As the runtime role."""
     owner: Connection
     """As a superuser, whom no trigger stops for long."""
+    work: UnitOfWork
     processor: BatchProcessor
     offsets: Any = field(default_factory=count)
 
@@ -82,6 +83,7 @@ async def watch(servers: LocalStack, database: str) -> AsyncIterator[Watch]:
     yield Watch(
         pool,
         owner,
+        work,
         BatchProcessor(
             "ops", work, handlers, attempts=2, inbox_retention=RETENTION, observer=observe
         ),
