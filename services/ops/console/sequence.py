@@ -19,9 +19,12 @@ SOMETIMES: Final = ("notification", "ops")
 MOST_STEPS: Final = 250
 """Steps that are drawn; a longer story is read in the table."""
 
-GUTTER, LANE, HEAD, STEP = 168, 184, 56, 40
+GUTTER, LANE, HEAD, STEP = 156, 216, 52, 34
 _GAP = timedelta(seconds=5)
 """A pause that is shown as one."""
+
+_IN_SIGHT = 18
+"""Steps that fit a screen with the names of the lanes above them."""
 
 _READER: Final = {
     "order.commands": "order",
@@ -87,6 +90,8 @@ class Diagram:
     pauses: list[Pause]
     width: int
     height: int
+    foot: int | None
+    """Where the lanes are named again, if the beginning is far away."""
     more: int
     """Steps that were left out at the end."""
 
@@ -144,7 +149,9 @@ def draw(trace: Sequence[Row], audit: Iterable[Row]) -> Diagram:
                 told=entry["summary"],
             )
         )
-    return Diagram(lanes, steps, pauses, GUTTER + LANE * len(lanes), y + STEP, more)
+    foot = y + STEP if len(steps) > _IN_SIGHT else None
+    height = y + STEP + (HEAD if foot else 0)
+    return Diagram(lanes, steps, pauses, GUTTER + LANE * len(lanes), height, foot, more)
 
 
 def _drawn(entry: Row, record: Row | None) -> _Drawn | None:
@@ -156,7 +163,7 @@ def _drawn(entry: Row, record: Row | None) -> _Drawn | None:
     if kind == "operations":
         return _Drawn("ops", _lane(owner), name, "person")
     if kind == "dead-letters":
-        return _Drawn(_lane(owner), _lane(owner), _state(name, entry["summary"]), "bad")
+        return _Drawn(_lane(owner), _lane(owner), _said("state", entry) or name, "bad")
     reader = _READER.get(topic)
     if reader is None:
         return None
@@ -164,7 +171,16 @@ def _drawn(entry: Row, record: Row | None) -> _Drawn | None:
     if source == reader:
         return _Drawn(source, source, name, "note")
     tone = {"commands": "command", "webhooks": "stripe"}.get(kind, "event")
-    return _Drawn(source, reader, name, tone)
+    return _Drawn(source, reader, _label(topic, name, entry), tone)
+
+
+def _label(topic: str, name: str, entry: Row) -> str:
+    """The name of a message; of news of Stripe or of an order what they say, as all are alike."""
+    if topic == "stripe.webhooks":
+        return _said("event_type", entry) or name
+    if name == "order-updated" and (status := _said("status", entry)):
+        return f"{name}: {status}"
+    return name
 
 
 def _recorded(of: str, record: Row) -> _Drawn | None:
@@ -181,12 +197,13 @@ def _recorded(of: str, record: Row) -> _Drawn | None:
     return _Drawn("order", "order", f"{before} → {after}" if before else after, "note")
 
 
-def _state(name: str, summary: str) -> str:
-    """`parked` or `replayed`: a note has no room for more than the state that was told."""
-    for part in summary.split(", "):
-        if part.startswith("state "):
-            return part.removeprefix("state ")
-    return name
+def _said(field: str, entry: Row) -> str | None:
+    """What a message's summary says of one field."""
+    for part in str(entry["summary"]).split(", "):
+        name, _, value = part.partition(" ")
+        if name == field:
+            return value
+    return None
 
 
 def _lane(name: str | None) -> str:

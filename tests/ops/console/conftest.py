@@ -15,9 +15,7 @@ from contracts.order import OrderStatus, OrderUpdated, PaymentStatus
 from deploy.local.tokens import token
 from services.ops.app import build
 from services.ops.settings import OpsSettings
-from tests.ops.conftest import Watch, watch
-
-__all__ = ["watch"]
+from tests.ops.conftest import Watch
 
 SECRET = "only for tests of the console, and long enough"
 

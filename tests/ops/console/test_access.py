@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import jwt
 import pytest
-from fastapi.routing import APIRoute
+from fastapi import FastAPI
+from starlette.routing import Mount
 
 from deploy.local.tokens import token
 from services.ops.app import build
@@ -20,15 +21,15 @@ _, APP = build(
     OpsSettings(database_url="postgresql://", kafka_bootstrap_servers="nobody:1", jwt_secret=SECRET)
 )
 (CONSOLE,) = [
-    route.app for route in APP.routes if getattr(route, "path", "") == "/console" and
-    hasattr(route, "app") and hasattr(route.app, "state")
-]  # fmt: skip
-ROUTES = sorted(
-    (method, route.path)
-    for route in CONSOLE.routes
-    if isinstance(route, APIRoute)
-    for method in route.methods or ()
-)
+    route.app
+    for route in APP.routes
+    if isinstance(route, Mount) and isinstance(route.app, FastAPI) and route.path == "/console"
+]
+ROUTES = [
+    (method.upper(), path)
+    for path, operations in CONSOLE.openapi()["paths"].items()
+    for method in operations
+]
 FOR_EVERYBODY = {("GET", "/sign-in"), ("POST", "/sign-in")}
 FOR_SIGNED_IN = {("POST", "/sign-out")}
 

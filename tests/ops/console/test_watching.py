@@ -48,7 +48,7 @@ async def test_the_audit_is_proven_and_a_change_shows(watch: Watch, viewer: Some
     await watch.hears(*history())
     seen = await viewer.see("/audit")
     assert "1 chain with 3 records" in seen.text
-    assert "nothing is missing: 3 records in 1 chains" in (await viewer.see("/audit/verdict")).text
+    assert "nothing is missing: 3 records in 1 chain" in (await viewer.see("/audit/verdict")).text
     await watch.tamper("UPDATE audit_records SET changed_by = 'nobody' WHERE position = 2")
     broken = await viewer.see("/audit/verdict")
     assert "not as it was written: 1 broken" in broken.text
