@@ -2,7 +2,8 @@
 // figures must not look like new ones. htmx fetches and swaps; this file only watches it.
 (function () {
   "use strict";
-  const SILENCE = 30000; // the server gives a sign of life every 10 s
+  const SILENCE = 30000; // ms; the server gives a sign of life every 10 s
+  const RETRY = 10000;
   const line = document.getElementById("live");
   const failed = new Set();
   let heard = Date.now();
@@ -37,6 +38,8 @@
     else failed.add(live);
     live.classList.toggle("is-stale", failed.has(live));
     if (failed.has(live)) complain(live.querySelector(".loading"));
+    // Others ask again by themselves; this one only when it is told to.
+    if (failed.has(live) && live.dataset.events) setTimeout(refresh, RETRY);
     tell();
   });
 
@@ -64,7 +67,10 @@
   });
 
   const watched = document.querySelector("[data-events]");
-  if (!watched) return;
+
+  function refresh() {
+    window.htmx.trigger(watched, "changed");
+  }
 
   function listen() {
     const source = new EventSource(watched.dataset.events);
@@ -76,20 +82,22 @@
     source.addEventListener("alive", alive);
     source.addEventListener("changed", function () {
       alive();
-      window.htmx.trigger(watched, "changed");
+      refresh();
     });
     source.addEventListener("error", function () {
       streaming = false;
       tell();
       // The browser tries again by itself, unless it was refused.
-      if (source.readyState === EventSource.CLOSED) setTimeout(listen, 10000);
+      if (source.readyState === EventSource.CLOSED) setTimeout(listen, RETRY);
     });
-    setInterval(function () {
-      if (Date.now() - heard > SILENCE && streaming) {
-        streaming = false;
-        tell();
-      }
-    }, 5000);
   }
+
+  if (!watched) return;
   listen();
+  setInterval(function () {
+    if (Date.now() - heard > SILENCE && streaming) {
+      streaming = false;
+      tell();
+    }
+  }, 5000);
 })();
