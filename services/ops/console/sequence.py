@@ -19,7 +19,7 @@ SOMETIMES: Final = ("notification", "ops")
 MOST_STEPS: Final = 250
 """Steps that are drawn; a longer story is read in the table."""
 
-GUTTER, LANE, HEAD, STEP = 156, 216, 52, 34
+GUTTER, LANE, HEAD, STEP = 164, 214, 52, 34
 _GAP = timedelta(seconds=5)
 """A pause that is shown as one."""
 
