@@ -18,7 +18,7 @@ from services.kit.errors import INFRASTRUCTURE, is_infrastructure
 from services.kit.problems import RETRY_AFTER_SECONDS, ApiProblem
 from services.ops.console.pages import page
 from services.ops.console.routes import audit, dead_letters, live, orders, overview, sagas, sign_in
-from services.ops.console.session import SignInFirst, visitor_of
+from services.ops.console.session import SignInFirst, is_followed_link, visitor_of
 from services.ops.ops import Ops
 
 STATIC: Final = Path(__file__).parent / "static"
@@ -82,6 +82,8 @@ async def _front_door() -> RedirectResponse:
 
 
 async def _sign_in_first(request: Request, error: Exception) -> Response:
+    if request.method == "GET" and is_followed_link(request):
+        return page(request, None, "once_more.html")
     query = {"why": "expired"} if str(error) else {}
     if request.method == "GET" and not request.headers.get("HX-Request"):
         query["next"] = request.url.path + (f"?{request.url.query}" if request.url.query else "")

@@ -75,6 +75,12 @@ def _cookie_name(request: Request) -> str:
     return "ops-console" if _is_loopback(request) else "__Host-ops-console"
 
 
+def is_followed_link(request: Request) -> bool:
+    """Whether somebody came by a link of another site, an alert's perhaps: the browser has kept the
+    cookie back then, and sends it when our own page asks once more."""
+    return request.headers.get("Sec-Fetch-Site") == "cross-site" and Session.of(request) is None
+
+
 def forget(request: Request, response: Response) -> None:
     """Sign out: the browser's copy of the token is gone."""
     response.delete_cookie(

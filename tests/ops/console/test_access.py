@@ -208,6 +208,18 @@ async def test_no_script_reads_the_token_and_no_other_site_sends_it(visitor: Som
     assert "max-age" not in cookie  # it goes with the browser's window
 
 
+@pytest.mark.parametrize("page", ["/orders?q=anna", "/sign-in"])
+async def test_a_link_of_another_site_signs_nobody_out(visitor: Somebody, page: str) -> None:
+    """The browser keeps the cookie back; asked once more by our own page it sends it."""
+    address = f"/console{page}"
+    followed = await visitor.client.get(address, headers={"Sec-Fetch-Site": "cross-site"})
+    assert followed.status_code == 200
+    assert 'http-equiv="refresh"' in followed.text
+    assert "set-cookie" not in followed.headers
+    own = await visitor.client.get(address, headers={"Sec-Fetch-Site": "same-origin"})
+    assert 'http-equiv="refresh"' not in own.text
+
+
 @pytest.mark.parametrize("host", ["ops.example.com", "127.0.0.1.evil.example"])
 async def test_elsewhere_than_on_this_machine_a_cookie_needs_https(
     visitor: Somebody, host: str

@@ -12,6 +12,7 @@ from services.ops.console.session import (
     Session,
     checked_fields,
     forget,
+    is_followed_link,
 )
 from services.ops.ops import READERS
 
@@ -23,6 +24,8 @@ _WHY = {"expired": "Your token is not valid any more. Sign in with a new one."}
 @router.get("/sign-in")
 async def ask(request: Request, next: str = "", why: str = "") -> Response:  # noqa: A002
     """The form; a session without a token begins here, so that the form can be ours."""
+    if is_followed_link(request):  # a new session would end the one that is kept back
+        return page(request, None, "once_more.html")
     return _form(request, _inside(next), notice=_WHY.get(why, ""))
 
 
