@@ -223,6 +223,7 @@ class Directory:
             "stripe": self.stripe,
             "smtp": self.smtp,
             "mails": self.url(SMTP.name),
+            **({"console": f"{self.url('ops')}/console"} if "ops" in services else {}),
             "kafka": self.kafka,
             "postgres": self.postgres,
             "postgres_admin": self.postgres_server.admin_dsn,

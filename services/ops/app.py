@@ -27,6 +27,7 @@ from services.kit.auth import Tokens
 from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.kit.service import Service
 from services.kit.work import Work
+from services.ops.console import app as console
 from services.ops.counting import count_stock
 from services.ops.measuring import keep_measuring_lags, keep_verifying, measure
 from services.ops.observing import observe
@@ -105,6 +106,7 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
     for rooms in (orders, dead_letters, stock, audit, health):
         app.include_router(rooms.router)
     app.router.routes.extend(service.health_routes())
+    console.install(app, ops, tokens)
     problems.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, exceptions={})

@@ -42,8 +42,8 @@ class Watch:
     """As the runtime role."""
     owner: Connection
     """As a superuser, whom no trigger stops for long."""
-    processor: BatchProcessor
     work: UnitOfWork
+    processor: BatchProcessor
     offsets: Any = field(default_factory=count)
 
     def record(self, sent: Outgoing | Message, *, partition: int = 0, **changes: Any) -> Record:
@@ -89,6 +89,7 @@ async def watch(servers: LocalStack, database: str) -> AsyncIterator[Watch]:
     yield Watch(
         pool,
         owner,
+        work,
         BatchProcessor(
             "ops", work, handlers, attempts=2, inbox_retention=RETENTION, observer=observe
         ),

@@ -125,6 +125,18 @@ async def find_newer(pool: Pool, after: int, limit: int) -> list[asyncpg.Record]
     )
 
 
+async def find_older(pool: Pool, before: int | None, limit: int) -> list[asyncpg.Record]:
+    """The newest records, or those before a number; the newest of them first."""
+    return await pool.fetch(
+        """
+        SELECT * FROM audit_trail WHERE id < coalesce($1, 9223372036854775807)
+         ORDER BY id DESC LIMIT $2
+        """,
+        before,
+        limit,
+    )
+
+
 async def find_of_subject(pool: Pool, subject: str, limit: int) -> list[asyncpg.Record]:
     """What was recorded of an order or a product, the oldest first."""
     return await pool.fetch(

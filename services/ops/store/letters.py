@@ -145,6 +145,26 @@ async def list_letters(
     )
 
 
+async def list_of_cause(
+    pool: Pool, service: str, message_type: str | None, cause: str, after: int, limit: int
+) -> list[asyncpg.Record]:
+    """A service's parked messages of one cause behind a number."""
+    return await pool.fetch(
+        """
+        SELECT * FROM letters
+         WHERE service = $1 AND message_type IS NOT DISTINCT FROM $2 AND cause = $3
+           AND state IN ('parked', 'replay') AND parked_id > $4
+         ORDER BY parked_id
+         LIMIT $5
+        """,
+        service,
+        message_type,
+        cause,
+        after,
+        limit,
+    )
+
+
 async def find_letters(db: Connection, wanted: Sequence[Letter]) -> list[asyncpg.Record]:
     return await db.fetch(
         """

@@ -96,14 +96,20 @@ async def find_order_of_intent(pool: Pool, payment_intent_id: str) -> UUID | Non
 
 
 async def list_orders(
-    pool: Pool, status: str | None, customer_id: str | None, before: UUID | None, limit: int
+    pool: Pool,
+    status: str | None,
+    customer_id: str | None,
+    before: UUID | None,
+    limit: int,
+    *,
+    since: UUID | None = None,
 ) -> list[asyncpg.Record]:
-    """The newest first (ids tell their time), of those before an id."""
+    """The newest first (ids tell their time), of those before an id, and not before another."""
     return await pool.fetch(
         """
         SELECT * FROM orders
          WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR customer_id = $2)
-           AND ($3::uuid IS NULL OR order_id < $3)
+           AND ($3::uuid IS NULL OR order_id < $3) AND ($5::uuid IS NULL OR order_id >= $5)
          ORDER BY order_id DESC
          LIMIT $4
         """,
@@ -111,6 +117,7 @@ async def list_orders(
         customer_id,
         before,
         limit,
+        since,
     )
 
 
@@ -158,6 +165,20 @@ async def count_states(
         long_since,
     )
     return {row["saga_state"]: Counted(row["orders"], row["long"]) for row in rows}
+
+
+async def count_statuses(pool: Pool, since: UUID) -> list[asyncpg.Record]:
+    """How many orders of those from an id on have which status."""
+    return await pool.fetch(
+        """
+        SELECT status, count(*) AS orders
+          FROM orders
+         WHERE order_id >= $1 AND status IS NOT NULL
+         GROUP BY status
+         ORDER BY orders DESC, status
+        """,
+        since,
+    )
 
 
 async def find_differences(

@@ -51,3 +51,16 @@ async def forget_messages(db: Connection, before: datetime, limit: int) -> int:
         limit,
     )
     return int(status.rpartition(" ")[2])
+
+
+async def count_news(pool: Pool, subjects: Sequence[str]) -> int:
+    """Grows with everything that an order's page shows: messages, the audit's and parked ones'
+    among them, and what people asked for."""
+    found: int = await pool.fetchval(
+        """
+        SELECT (SELECT count(*) FROM messages WHERE correlation_id = ANY($1))
+             + (SELECT count(*) FROM operations WHERE correlation_id = ANY($1))
+        """,
+        subjects,
+    )
+    return found
