@@ -93,7 +93,6 @@ async def watch(servers: LocalStack, database: str) -> AsyncIterator[Watch]:
         BatchProcessor(
             "ops", work, handlers, attempts=2, inbox_retention=RETENTION, observer=observe
         ),
-        work,
     )
     await work.settle()
     await publisher.stop()
