@@ -17,21 +17,12 @@ from faststream.kafka.annotations import KafkaMessage
 
 from contracts.topics import Topic
 from services.kit import trace
-from services.kit.backlog import Backlogs
 from services.kit.member import join
 from services.kit.messages import Record
 from services.kit.processor import Abandoned, BatchProcessor
+from services.kit.progress import Progress
 from services.kit.settings import ServiceSettings
-from services.kit.telemetry import (
-    BATCH_SECONDS,
-    BATCH_SIZE,
-    DEAF,
-    JOINED,
-    LAG,
-    LAG_SECONDS,
-    STALLED,
-    log,
-)
+from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, DEAF, JOINED, STALLED, log
 
 _COMMIT_EVERY = 1.0
 _LAG_EVERY = 2.0
@@ -62,10 +53,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._stopping = False
         self._settled: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
-        self._lag = 0
         self._in_hand: Sequence[ConsumerRecord[bytes, bytes]] = ()
-        self._backlogs = Backlogs(self._topics)
-        self._progress_at = time.monotonic()
+        self._progress = Progress(self._topics)
         self._joined = False
         self.broker_away = False
         self._finished_at = 0.0
@@ -120,7 +109,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 self._in_hand = ()
             for record in batch:
                 self._settled[_place(record)] = record.offset + 1
-            self._progress_at = time.monotonic()
+            self._progress.made()
             seconds = time.perf_counter() - started
             BATCH_SIZE.observe(len(batch))
             BATCH_SECONDS.observe(seconds)
@@ -163,7 +152,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_assigned(self, assigned: set[TopicPartition]) -> None:
         self._joined = True
-        self._progress_at = time.monotonic()
+        self._progress.made()
 
     # -- acknowledging -------------------------------------------------------------------------
 
@@ -242,13 +231,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             else await consumer.position(partition)
             for partition in ends
         }
-        behind = self._backlogs.measure(ends, reached, self._in_hand, now)
-        for topic, (records, seconds) in behind.items():
-            LAG.labels(topic).set(records)
-            LAG_SECONDS.labels(topic).set(seconds)
-        self._lag = sum(topic.records for topic in behind.values())
-        if self._lag == 0:
-            self._progress_at = time.monotonic()
+        self._progress.measure(ends, reached, self._in_hand, now)
 
     @property
     def ready(self) -> bool:
@@ -256,9 +239,9 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def stalled_for(self) -> float:
         """Seconds without progress while there is work; 0.0 when idle or waiting for others."""
-        if self._lag == 0 or self._processor.waiting_for_infrastructure:
+        if self._processor.waiting_for_infrastructure:
             return 0.0
-        return time.monotonic() - self._progress_at
+        return self._progress.missing_for()
 
     @property
     def stalled(self) -> bool:
