@@ -88,6 +88,10 @@ async def enter(visitor: Somebody, role: str) -> Session:
     return session
 
 
+async def test_its_address_works_as_people_type_it(visitor: Somebody) -> None:
+    assert (await visitor.see("")).answer.headers["location"] == "/console/"
+
+
 async def test_a_role_is_needed_to_sign_in(visitor: Somebody) -> None:
     seen = await visitor.sign_in(token(SECRET, "anna"))
     assert seen.status == 401
