@@ -56,8 +56,6 @@ async def test_who_may_do_what(visitor: Somebody, role: str) -> None:
             csrf = (await visitor.see("/sign-in")).csrf if role == "nobody" else session.csrf
             fields = {"service": "order", "parked_id": str(10**12), "reason": "a test"}
             seen = await visitor.post(address(path), csrf=csrf, **fields)
-        elif path == "/sign-in" and role != "nobody":
-            continue  # it begins a new session
         else:
             query = {"id": str(uuid4()), "service": "order", "cause": "none"}
             seen = await visitor.see(address(path), **query)
@@ -88,6 +86,10 @@ async def enter(visitor: Somebody, role: str) -> Session:
         cookie = f"{session.secret}.{session.token}"
         visitor.client.cookies.set("ops-console", cookie, "127.0.0.1", "/")
     return session
+
+
+async def test_its_address_works_as_people_type_it(visitor: Somebody) -> None:
+    assert (await visitor.see("")).answer.headers["location"] == "/console/"
 
 
 async def test_a_role_is_needed_to_sign_in(visitor: Somebody) -> None:

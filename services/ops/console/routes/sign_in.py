@@ -23,7 +23,7 @@ _WHY = {"expired": "Your token is not valid any more. Sign in with a new one."}
 
 @router.get("/sign-in")
 async def ask(request: Request, next: str = "", why: str = "") -> Response:  # noqa: A002
-    """The form; a session without a token begins here, so that the form can be ours."""
+    """The form; a session begins here, before there is a token, so that the form can be ours."""
     if is_followed_link(request):  # a new session would end the one that is kept back
         return page(request, None, "once_more.html")
     return _form(request, _inside(next), notice=_WHY.get(why, ""))
@@ -60,9 +60,8 @@ async def sign_out(request: Request, _form: AnyForm) -> Response:
 
 
 def _form(request: Request, target: str, *, notice: str = "", problem: str = "") -> Response:
-    session = Session.of(request)
-    fresh = session is None or bool(session.token)
-    session = Session.begin() if session is None or session.token else session
+    known = Session.of(request)
+    session = known or Session.begin()
     response = page(
         request,
         None,
@@ -73,7 +72,7 @@ def _form(request: Request, target: str, *, notice: str = "", problem: str = "")
         problem=problem,
         form_csrf=session.csrf,
     )
-    if fresh:
+    if known is None:
         session.keep(request, response)
     return response
 
