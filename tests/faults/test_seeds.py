@@ -10,7 +10,7 @@ import pytest
 from tests.faults.run import run, schedule_of
 
 FIXED = (1, 2, 3)
-FAULTS, ORDERS_PER_SECOND = 4, 25
+FAULTS, ORDERS_PER_SECOND = 4, 15
 BY_CHANCE = random.SystemRandom().randrange(1_000, 1_000_000)
 
 
