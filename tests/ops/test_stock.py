@@ -101,11 +101,12 @@ async def test_a_level_that_comes_late_is_not_taken(watch: Watch) -> None:
 
 async def test_two_replicas_count_each_record_once(watch: Watch) -> None:
     lily = uuid4()
-    for partition in range(3):
-        records = [watch.record(adjusted(lily, 1), partition=partition) for _ in range(20)]
-        await watch.hears(*records)
-    await asyncio.gather(*(watch.counts() for _ in range(4)))
-    assert await numbers(watch, lily) == (0, 0, 60)
+    for counted in range(1, 4):  # the chains are known from the second time on
+        for partition in range(3):
+            records = [watch.record(adjusted(lily, 1), partition=partition) for _ in range(20)]
+            await watch.hears(*records)
+        await asyncio.gather(*(watch.counts() for _ in range(4)))
+        assert await numbers(watch, lily) == (0, 0, 60 * counted)
 
 
 async def test_what_was_recorded_before_there_was_a_count_is_counted(
