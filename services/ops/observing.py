@@ -13,15 +13,33 @@ from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
 from contracts.dead_letters import MessageParked, OperationAnswered, ParkedMessageChanged
 from contracts.inventory import ProductCommandDone, ProductUpdated
 from contracts.message import Envelope, sent_at_ms
-from contracts.order import OrderUpdated
+from contracts.order import (
+    CancelOrder,
+    ChangeOrderStatus,
+    CommandRefused,
+    OrderUpdated,
+    RefundOrder,
+)
 from services.kit.messages import Incoming, Record, Unreadable, storable
 from services.kit.processor import Item
 from services.kit.work import Work
 from services.ops.chain import Entry, Head
 from services.ops.rules import SUMMARY_LENGTH, mask, summary
-from services.ops.store import adjustments, audit, letters, operations, orders, stock, timeline
+from services.ops.store import (
+    adjustments,
+    audit,
+    bulks,
+    letters,
+    operations,
+    orders,
+    stock,
+    timeline,
+)
 
 Audited = OrderAudited | InventoryAudited | PaymentAudited
+_BY_STAFF = frozenset(
+    command.wire_type for command in (CancelOrder, ChangeOrderStatus, RefundOrder)
+)
 
 
 async def observe(work: Work, items: Sequence[Item]) -> None:
@@ -39,6 +57,8 @@ async def observe(work: Work, items: Sequence[Item]) -> None:
         await orders.save_newer_states(work.db, changes)
     if views := [m.message for m in _of(heard, OrderUpdated)]:
         await orders.save_newer_views(work.db, views)
+    if to_commands := [a for m in _of(heard, OrderAudited, CommandRefused) if (a := _answer(m))]:
+        await bulks.save_answers(work.db, to_commands, work.now)
     if parked := _of(heard, MessageParked):
         await letters.save_parked(work.db, parked)
     if changed := _of(heard, ParkedMessageChanged):
@@ -55,6 +75,16 @@ async def observe(work: Work, items: Sequence[Item]) -> None:
 
 def _of(heard: Sequence[Incoming[Any]], *kinds: type) -> list[Incoming[Any]]:
     return [m for m in heard if isinstance(m.message, kinds)]
+
+
+def _answer(m: Incoming[OrderAudited | CommandRefused]) -> bulks.Answered | None:
+    """What a person's command led to; None where it was something else that changed the order."""
+    cause = _cause(m, m.envelope)
+    if cause is None:
+        return None
+    if isinstance(m.message, CommandRefused):
+        return bulks.Answered(cause, storable(mask(m.message.reason)))
+    return bulks.Answered(cause) if m.message.action in _BY_STAFF else None
 
 
 # -- the timeline ------------------------------------------------------------------------------

@@ -25,7 +25,13 @@ ROUTES = [
 ]
 NOTHING = {
     "POST": {"letters": [{"service": "order", "parked_id": 10**12}], "reason": "a test"},
-    "PUT": {"product_id": str(uuid4()), "delta": 1, "reason": "a test"},
+    "PUT": {
+        "product_id": str(uuid4()),
+        "delta": 1,
+        "action": "cancel",
+        "order_ids": [str(uuid4())],
+        "reason": "a test",
+    },
 }
 """What changes nothing, whoever asks for it."""
 
@@ -41,6 +47,7 @@ async def test_who_may_do_what(stack: LocalStack, role: str, method: str, path: 
         parked_id=10**12,
         product_id=uuid4(),
         adjustment_id=new_message_id(),
+        bulk_id=new_message_id(),
     )
     async with httpx.AsyncClient(base_url=stack.url("ops"), trust_env=False, timeout=60) as client:
         answer = await client.request(

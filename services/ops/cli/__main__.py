@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from services.ops.cli.audit import audit
+from services.ops.cli.bulk import bulk
 from services.ops.cli.client import Client, Failed
 from services.ops.cli.dead_letters import dead_letters
 from services.ops.cli.orders import orders, sagas
@@ -25,6 +26,7 @@ app.add_typer(sagas, name="sagas")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(stock, name="stock")
 app.add_typer(audit, name="audit")
+app.command()(bulk)
 
 
 @app.callback()

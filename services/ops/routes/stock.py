@@ -12,7 +12,8 @@ from services.kit.auth import Staff
 from services.kit.messages import storable
 from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
-from services.ops.adjusting import OtherAdjustment, UnusableId, ask
+from services.ops.adjusting import ask
+from services.ops.asking import OtherRequest, UnusableId
 from services.ops.movements import cover, history
 from services.ops.ops import Ops, TheOps, Viewer
 from services.ops.store import adjustments, stock
@@ -70,7 +71,7 @@ async def adjust(ops: TheOps, caller: Staff, adjustment_id: UUID, body: Request)
             return await ask(work, adjustment_id, command)
     except UnusableId as error:
         raise ApiProblem(422, f"adjustment_id: {error}") from None
-    except OtherAdjustment as error:
+    except OtherRequest as error:
         raise ApiProblem(409, str(error)) from None
 
 

@@ -1,0 +1,27 @@
+"""Ids of what people ask for: chosen by who asks, so that asking twice does nothing twice."""
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from contracts.message import sent_at_ms
+
+FRESH_FOR: Final = timedelta(days=1)
+"""How old a new id may be: no service takes a command older than its inbox."""
+
+
+class UnusableId(ValueError):  # noqa: N818  # an answer more than an error
+    """The id that was chosen cannot be a new one."""
+
+
+class OtherRequest(ValueError):  # noqa: N818
+    """The id is that of a request that says something else."""
+
+
+def check_new(chosen: UUID, now: datetime) -> None:
+    """Raises UnusableId, unless it is a UUIDv7 of the last day."""
+    if (chosen.int >> 76) & 0xF != 7:
+        raise UnusableId("the id is not a UUIDv7")
+    age = now.timestamp() - sent_at_ms(chosen) / 1000
+    if abs(age) > FRESH_FOR.total_seconds():
+        raise UnusableId("the id was not made within the last day")

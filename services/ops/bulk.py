@@ -1,0 +1,89 @@
+"""One action on many orders: a command for each, once, and with a name and a reason."""
+
+from collections.abc import Sequence
+from enum import StrEnum
+from typing import Any
+from uuid import UUID
+
+from contracts.message import Message, new_message_id
+from contracts.order import CancelOrder, ChangeOrderStatus, OrderStatus, RefundOrder
+from services.kit.work import Work
+from services.ops.asking import OtherRequest, check_new
+from services.ops.store import bulks
+from services.ops.store.bulks import Bulk
+
+
+class Action(StrEnum):
+    """What can be asked of many orders; the first four are the status they shall have."""
+
+    PROCESSING = "processing"
+    SHIPPED = "shipped"
+    DELIVERED = "delivered"
+    ARCHIVED = "archived"
+    CANCEL = "cancel"
+    REFUND = "refund"
+
+    @property
+    def goal(self) -> OrderStatus:
+        """The status of an order of which it has been done."""
+        if self is Action.CANCEL:
+            return OrderStatus.CANCELLED
+        return OrderStatus.REFUNDED if self is Action.REFUND else OrderStatus(self.value)
+
+
+class UnknownOrders(ValueError):  # noqa: N818  # an answer more than an error
+    """Orders that no topic has told of: nothing was asked of the others either."""
+
+    def __init__(self, order_ids: Sequence[UUID]) -> None:
+        super().__init__(", ".join(map(str, order_ids)))
+
+
+async def ask(work: Work, bulk: Bulk, order_ids: Sequence[UUID]) -> dict[str, Any]:
+    """Send the commands, unless that was done before under this id; how the bulk stands now.
+
+    Raises:
+        UnusableId, OtherRequest, UnknownOrders
+    """
+    if await bulks.find_bulk(work.db, bulk.id) is None:
+        check_new(bulk.id, work.now)
+        if unknown := await bulks.find_unknown(work.db, order_ids):
+            raise UnknownOrders(unknown)
+        if await bulks.insert_bulk(work.db, bulk, work.now):
+            commands = {order_id: new_message_id() for order_id in sorted(set(order_ids))}
+            await bulks.insert_orders(work.db, bulk.id, commands)
+            for order_id, command_id in commands.items():
+                work.send(_command(bulk, order_id), message_id=command_id)
+    asked = await look(work.db, bulk.id)
+    same = all(asked[name] == value for name, value in bulk._asdict().items())
+    if not same or {row["order_id"] for row in asked["orders"]} != set(order_ids):
+        raise OtherRequest(f"{bulk.id} is another bulk")
+    return asked
+
+
+async def look(db: Any, bulk_id: UUID) -> dict[str, Any]:
+    """A bulk and what became of it so far; empty when nobody asked for it here."""
+    found = await bulks.find_bulk(db, bulk_id)
+    if found is None:
+        return {}
+    goal = Action(found["action"]).goal
+    orders = [dict(row) for row in await bulks.find_orders(db, bulk_id)]
+    return {**found, "orders": [{**row, "outcome": _outcome(row, goal)} for row in orders]}
+
+
+def _outcome(row: dict[str, Any], goal: OrderStatus) -> str:
+    """`waiting` until the order service has answered; an order that is there already it does not
+    answer for."""
+    if row["answered_at"] is not None:
+        return "refused" if row["problem"] else "accepted"
+    return "nothing to do" if row["status"] == goal else "waiting"
+
+
+def _command(bulk: Bulk, order_id: UUID) -> Message:
+    who: Any = {"order_id": order_id, "requested_by": bulk.requested_by, "reason": bulk.reason}
+    match Action(bulk.action):
+        case Action.CANCEL:
+            return CancelOrder(**who, by_staff=True)
+        case Action.REFUND:
+            return RefundOrder(**who, restock=bulk.restock)
+        case action:
+            return ChangeOrderStatus(**who, status=action.goal)
