@@ -19,7 +19,7 @@ SOMETIMES: Final = ("notification", "ops")
 MOST_STEPS: Final = 250
 """Steps that are drawn; a longer story is read in the table."""
 
-GUTTER, LANE, HEAD, STEP = 164, 214, 52, 34
+GUTTER, EDGE, LANE, HEAD, STEP = 164, 68, 232, 52, 34
 _GAP = timedelta(seconds=5)
 """A pause that is shown as one."""
 
@@ -125,7 +125,7 @@ def draw(trace: Sequence[Row], audit: Iterable[Row]) -> Diagram:
     shown = shown[:MOST_STEPS]
     used = {lane for _, _, drawn in shown for lane in (drawn.source, drawn.target)}
     names = [*ALWAYS, *(name for name in SOMETIMES if name in used)]
-    lanes = [Lane(name, GUTTER + LANE * place + LANE // 2) for place, name in enumerate(names)]
+    lanes = [Lane(name, GUTTER + EDGE + LANE * place) for place, name in enumerate(names)]
     places = {lane.name: lane.x for lane in lanes}
     steps, pauses = [], []
     y, before = HEAD, None
@@ -151,7 +151,7 @@ def draw(trace: Sequence[Row], audit: Iterable[Row]) -> Diagram:
         )
     foot = y + STEP if len(steps) > _IN_SIGHT else None
     height = y + STEP + (HEAD if foot else 0)
-    return Diagram(lanes, steps, pauses, GUTTER + LANE * len(lanes), height, foot, more)
+    return Diagram(lanes, steps, pauses, lanes[-1].x + EDGE, height, foot, more)
 
 
 def _drawn(entry: Row, record: Row | None) -> _Drawn | None:
