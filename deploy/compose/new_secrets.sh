@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Writes a folder of secrets for docker-compose.yml: new_secrets.sh FOLDER. Keeps what is there.
-# The key of Stripe's account, the secret of its webhook endpoint and the mail server's password are
-# for you to put in.
+# The key of Stripe's account, the secret of its webhook endpoint, the mail server's password and the
+# address that alerts are sent to are for you to put in.
 set -euo pipefail
 
 folder=${1:?say where: new_secrets.sh FOLDER}
@@ -19,5 +19,7 @@ done
 write stripe_secret_key "sk_test_put_yours_here"
 write stripe_webhook_secret "whsec_$(random)"
 write smtp_password "put yours here"
+write alert_webhook_url "http://127.0.0.1:9/put-yours-here"
 echo "secrets in $folder; put Stripe's into stripe_secret_key and stripe_webhook_secret,"
-echo "and that of SMTP_USERNAME at your mail server into smtp_password"
+echo "and that of SMTP_USERNAME at your mail server into smtp_password;"
+echo "alert_webhook_url is needed only where alertmanager.yml names it"

@@ -82,7 +82,7 @@ def build(settings: OpsSettings) -> tuple[Service, FastAPI]:
 
     @service.every(seconds=30, name="measure")
     async def measure_all(work: Work) -> None:
-        await measure(work, stuck_after)
+        await measure(work, stuck_after, settings.low_stock)
 
     @service.background(name="verify_audit")
     async def verify_audit(service: Service) -> None:

@@ -16,7 +16,7 @@ from services.kit.service import Service
 from services.kit.telemetry import log
 from services.kit.work import Work, utc_now
 from services.ops.rules import OPEN_STATES, WAITS_FOR
-from services.ops.store import letters, orders
+from services.ops.store import letters, orders, stock
 from services.ops.verifying import Verdict, verify
 
 GROUP_LAG: Final = Gauge(
@@ -35,6 +35,9 @@ SAGAS_WAITING: Final = Gauge(
     "Orders that have waited for an answer for longer than STUCK_AFTER_SECONDS",
     ["state"],
 )
+PRODUCTS_LOW: Final = Gauge(
+    "orderflow_products_low", "Products that are low, as `ops stock low` lists them"
+)
 AUDIT_FINDINGS: Final = Gauge(
     "orderflow_audit_findings", "What the last proof of the audit found wrong", ["kind"]
 )
@@ -48,8 +51,8 @@ _UNTIL_CAUGHT_UP: Final = 900.0
 _SETTLED: Final = timedelta(minutes=10)
 
 
-async def measure(work: Work, stuck_after: timedelta) -> None:
-    """Count what is parked, and orders by state: two statements."""
+async def measure(work: Work, stuck_after: timedelta, low_at: int) -> None:
+    """Count what is parked, orders by state, and products that are low: three statements."""
     open_letters = await letters.count_open(work.db)
     for owner in DEAD_LETTERS:
         DEAD_LETTERS_OPEN.labels(owner).set(open_letters.get(owner, 0))
@@ -59,6 +62,7 @@ async def measure(work: Work, stuck_after: timedelta) -> None:
         ORDERS_OPEN.labels(state).set(count.orders)
         if state in WAITS_FOR:
             SAGAS_WAITING.labels(state).set(count.long)
+    PRODUCTS_LOW.set(await stock.count_low(work.db, low_at))
 
 
 async def measure_lags(bootstrap_servers: str) -> None:

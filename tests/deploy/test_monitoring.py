@@ -21,7 +21,8 @@ RULES_TEST = RULES.with_name("alerts_test.yml")
 GRAFANA = PROJECT / "deploy" / "grafana"
 DASHBOARD: dict[str, Any] = json.loads((GRAFANA / "orderflow.json").read_text())
 COMPOSE = (PROJECT / "docker-compose.yml").read_text()
-PROMTOOL = shutil.which("promtool")
+ALERTMANAGER = RULES.with_name("alertmanager.yml")
+DEPLOYMENT = PROJECT / "docs" / "deployment.md"
 
 ALERTS: dict[str, str] = {
     block.partition("\n")[0]: block for block in RULES.read_text().split("- alert: ")[1:]
@@ -92,11 +93,19 @@ def test_messages_and_outcomes_are_written_as_they_are() -> None:
         assert hasattr(provider, outcome)
 
 
+def labels(name: str) -> list[str]:
+    """Of an alert, as `name=value`."""
+    pattern = r"^ +labels: \{(severity: (?:page|ticket)(?:, audience: staff)?)\}$"
+    found = re.search(pattern, ALERTS[name], re.MULTILINE)
+    assert found, name
+    return found[1].replace(": ", "=").split(", ")
+
+
 @pytest.mark.parametrize("name", ALERTS)
 def test_an_alert_says_how_bad_what_and_what_to_do(name: str) -> None:
     block = ALERTS[name]
     assert name in EXPRESSIONS
-    assert re.search(r"^ +labels: \{severity: (page|ticket)\}$", block, re.MULTILINE)
+    assert labels(name)
     assert re.search(r"^ +summary: \"\S.*\"$", block, re.MULTILINE)
     assert f"runbook: docs/operations.md#{name.lower()}\n" in block
     section = OPERATIONS.read_text().partition(f"\n### {name}\n")[2].partition("\n#")[0]
@@ -107,6 +116,17 @@ def test_an_alert_says_how_bad_what_and_what_to_do(name: str) -> None:
 def test_every_alert_is_explained_and_no_other() -> None:
     section = OPERATIONS.read_text().partition("\n## Alerts\n")[2].partition("\n## ")[0]
     assert re.findall(r"^### (\w+)$", section, re.MULTILINE) == list(ALERTS)
+
+
+def test_the_staff_hear_of_their_business_and_of_nothing_else() -> None:
+    assert {name for name in ALERTS if "audience=staff" in labels(name)} == {
+        "LowStock",
+        "PaymentsFailing",
+        "CancellationsHigh",
+        "DisputesOpen",
+        "OrdersStuck",
+        "DeadLettersWaiting",
+    }
 
 
 @pytest.mark.parametrize("name", ALERTS)
@@ -141,13 +161,28 @@ def test_panels_do_not_lie_upon_each_other() -> None:
         places |= covered
 
 
-@pytest.mark.parametrize("name", ["prometheus", "grafana"])
+def test_alerts_go_to_the_alertmanager_and_from_there_to_the_mail_sink() -> None:
+    assert '- static_configs: [{targets: ["alertmanager:9093"]}]\n' in (
+        RULES.with_name("prometheus.yml").read_text()
+    )
+    assert "  smtp_smarthost: mailpit:1025\n" in ALERTMANAGER.read_text()
+    alertmanager, mailpit = (
+        COMPOSE.partition(f"\n  {name}:\n")[2].partition("\n\n")[0]
+        for name in ("alertmanager", "mailpit")
+    )
+    assert "/alertmanager.yml:/etc/alertmanager/alertmanager.yml:ro" in alertmanager
+    for block in (alertmanager, mailpit):
+        assert "    networks: [inside, doors]\n" in block
+
+
+@pytest.mark.parametrize("name", ["prometheus", "alertmanager", "grafana"])
 def test_monitoring_runs_as_nobody_of_note_on_files_that_it_cannot_change(name: str) -> None:
     block = COMPOSE.partition(f"\n  {name}:\n")[2].partition("\n\n")[0]
     assert "<<: *hardened" in block
     assert "profiles: [monitoring]" in block
     assert re.search(r"image: [\w/]+:v?\d+\.\d+\.\d+$", block, re.MULTILINE)
     assert re.search(r"user: \"[1-9]\d*:\d+\"", block)
+    assert re.search(r"mem_limit: \d+m$", block, re.MULTILINE)
     mounted = re.findall(r"- (\./[^:]+):[^:\n]+(:ro)?$", block, re.MULTILINE)
     assert mounted
     for path, read_only in mounted:
@@ -156,13 +191,22 @@ def test_monitoring_runs_as_nobody_of_note_on_files_that_it_cannot_change(name: 
     assert all(port.startswith("127.0.0.1:") for port in re.findall(r"- (\S+):\d+$", block))
 
 
-def promtool(*arguments: object) -> None:
-    if PROMTOOL is None:
-        pytest.skip("promtool is not here; it is in Debian's package prometheus")
+def run(tool: str, package: str, *arguments: object) -> None:
+    path = shutil.which(tool)
+    if path is None:
+        pytest.skip(f"{tool} is not here; it is in Debian's package {package}")
     done = subprocess.run(
-        [PROMTOOL, *map(str, arguments)], cwd=RULES.parent, capture_output=True, text=True
+        [path, *map(str, arguments)], cwd=RULES.parent, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def promtool(*arguments: object) -> None:
+    run("promtool", "prometheus", *arguments)
+
+
+def amtool(*arguments: object) -> None:
+    run("amtool", "prometheus-alertmanager", *arguments)
 
 
 def test_promtool_takes_the_settings_and_the_rules() -> None:
@@ -182,3 +226,35 @@ def test_promtool_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
     rules = tmp_path / "dashboard.yml"
     rules.write_text(json.dumps({"groups": [{"name": "dashboard", "rules": asked}]}))
     promtool("check", "rules", rules)
+
+
+def test_amtool_takes_the_routes() -> None:
+    amtool("check-config", ALERTMANAGER.name)
+
+
+def test_amtool_takes_the_settings_of_a_real_shop(tmp_path: Path) -> None:
+    """What docs/deployment.md puts in the place of Mailpit."""
+    shown = re.search(
+        r"^```yaml\n(global:\n.*?)^```$", DEPLOYMENT.read_text(), re.DOTALL | re.MULTILINE
+    )
+    assert shown
+    assert "smtp_auth_password_file: /run/secrets/smtp_password\n" in shown[1]
+    shipped = ALERTMANAGER.read_text()
+    settings = re.sub(r"^global:\n(  .*\n)+", shown[1], shipped, flags=re.MULTILINE)
+    assert settings.count("global:") == 1
+    assert "mailpit:" not in settings
+    (file := tmp_path / "alertmanager.yml").write_text(settings)
+    amtool("check-config", file)
+
+
+@pytest.mark.parametrize("name", ALERTS)
+def test_amtool_sees_whom_an_alert_reaches(name: str) -> None:
+    of = labels(name)
+    receivers = ["staff"] if "audience=staff" in of else ["on-call"]
+    if receivers == ["staff"] and "severity=page" in of:
+        receivers.append("on-call")
+    amtool(
+        *("config", "routes", "test", f"--config.file={ALERTMANAGER.name}"),
+        f"--verify.receivers={','.join(receivers)}",
+        *(f"alertname={name}", *of),
+    )

@@ -1,6 +1,7 @@
 """Containers and the stack without them are the same system: what is written twice is equal."""
 
 import re
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,7 +48,7 @@ def test_the_image_has_the_packages_that_were_tested() -> None:
 @pytest.mark.parametrize("service", re.findall(r"^  ([a-z]+):\n    <<: \*", COMPOSE, re.MULTILINE))
 def test_every_secret_of_a_service_is_declared_and_there(service: str) -> None:
     block = COMPOSE.partition(f"\n  {service}:\n    <<")[2].partition("\n\n")[0]
-    used = re.findall(r"(?:source: |      - |\[)(\w+_(?:password|secret|key))\b", block)
+    used = re.findall(r"(?:source: |      - |\[)(\w+_(?:password|secret|key|url))\b", block)
     for name in used:
         assert f"/{name}" in COMPOSE.partition("\nsecrets:\n")[2]
         assert (PROJECT / "deploy" / "compose" / "secrets" / name).read_text().strip()
@@ -78,6 +79,16 @@ def test_every_role_of_the_database_has_a_secret() -> None:
     assert set(listed[1].split(",")) == set(ROLES)
     for role in ROLES:
         assert f"      - {role}_db_password\n" in COMPOSE
+
+
+def test_every_secret_of_the_compose_file_is_made_for_who_runs_it(tmp_path: Path) -> None:
+    subprocess.run(
+        ["bash", PROJECT / "deploy" / "compose" / "new_secrets.sh", tmp_path],
+        check=True,
+        capture_output=True,
+    )
+    declared = re.findall(r"^  (\w+): \{file:", COMPOSE.partition("\nsecrets:\n")[2], re.MULTILINE)
+    assert {file.name for file in tmp_path.iterdir()} == set(declared)
 
 
 def test_a_stack_of_some_services_has_nothing_of_the_others(tmp_path: Path) -> None:

@@ -18,10 +18,14 @@ from services.kit.publisher import Publisher
 from services.kit.work import Work, utc_now
 from services.ops import measuring
 from services.ops.rules import OPEN_STATES
+from services.ops.store.stock import report
 from services.order.order import State
 from tests.messages import outgoing
 from tests.ops.conftest import Watch, history
+from tests.ops.stock import NOON, adjusted, told
 from tests.ops.test_observing import change, letter
+
+LOW_AT = 5
 
 
 def sample(name: str, **labels: str) -> float | None:
@@ -30,7 +34,7 @@ def sample(name: str, **labels: str) -> float | None:
 
 async def measure(watch: Watch, stuck_after: timedelta = timedelta(minutes=1)) -> None:
     async with watch.pool.acquire() as db, db.transaction():
-        await measuring.measure(Work(db, "ops"), stuck_after)
+        await measuring.measure(Work(db, "ops"), stuck_after, LOW_AT)
 
 
 async def test_what_is_parked_is_counted_by_service_until_it_is_closed(watch: Watch) -> None:
@@ -70,6 +74,36 @@ async def test_orders_are_counted_by_state_and_those_that_wait_long_apart(watch:
 def test_the_states_that_are_counted_are_those_that_are_no_end() -> None:
     ends = {State.DELIVERED, State.ARCHIVED, State.CANCELLED, State.REFUNDED, State.ARCHIVED_UNDONE}
     assert set(OPEN_STATES) == {state.value for state in set(State) - ends}
+
+
+async def test_products_are_counted_that_the_list_of_low_ones_has(watch: Watch) -> None:
+    """Low at a threshold of its own, at that of the shop; never one that is gone."""
+    low, own, plenty, gone = (uuid4() for _ in range(4))
+    await watch.hears(
+        told(low, 1, LOW_AT),
+        told(own, 1, 20, low_stock_threshold=20),
+        told(uuid4(), 1, LOW_AT, low_stock_threshold=LOW_AT - 1),
+        told(plenty, 1, LOW_AT + 1),
+        told(gone, 1, 0, removed=True),
+        adjusted(uuid4(), 1),  # moved, and its level was not told yet
+    )
+    await watch.counts()
+    await measure(watch)
+    listed = await report(
+        watch.pool,
+        low_at=LOW_AT,
+        low_only=True,
+        search=None,
+        product_id=None,
+        after=None,
+        since=NOON.date(),
+        limit=100,
+    )
+    assert {row["product_id"] for row in listed} == {low, own}
+    assert sample("products_low") == 2
+    await watch.hears(told(low, 2, LOW_AT + 10))
+    await measure(watch)
+    assert sample("products_low") == 1
 
 
 async def test_a_broken_audit_is_told(watch: Watch) -> None:

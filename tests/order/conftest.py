@@ -44,6 +44,8 @@ class Desk:
             await by_message[type(messages[0])](work, arrived)
             await asyncio.sleep(0)  # asyncpg tells its loggers in the next turn of the loop
             self.statements = counter()
+        for call in work.callbacks:
+            call()
         self.sent = work.outgoing
         self.parked = [entry.reason for entry in work.to_park]
 

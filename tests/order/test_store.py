@@ -2,6 +2,7 @@
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from contracts.order import STATUS_TRANSITIONS, CancelOrder, OrderStatus, OrderUpdated
 from contracts.payment import PaymentIntentCreated, PaymentSucceeded
@@ -9,6 +10,7 @@ from services.kit.work import Work
 from services.order import store
 from services.order.order import State
 from services.order.sweeper import sweep_deadlines
+from tests.messages import incoming
 from tests.order.conftest import Desk, place, reserved
 
 
@@ -137,6 +139,40 @@ async def test_five_hundred_orders_cost_as_many_statements_as_five(desk: Desk) -
         spent.append(desk.statements)
         costs.append(spent)
     assert costs[1] == costs[2] == [2, 3, 3]
+
+
+def reached(status: str) -> float:
+    value = REGISTRY.get_sample_value("orderflow_orders_reached_total", {"status": status})
+    assert value is not None
+    return value
+
+
+async def test_orders_are_counted_by_the_statuses_that_they_come_to(desk: Desk) -> None:
+    before = {status.value: reached(status) for status in OrderStatus}
+    orders = [place() for _ in range(3)]
+    early = place()
+    await desk.hear(CancelOrder(order_id=early.order_id, requested_by="anna", reason="oops"))
+    await desk.hear(*orders, early)
+    await desk.hear(*orders)  # again: they are known
+    await desk.hear(*(reserved(order.order_id) for order in orders[1:]))  # still pending
+    cancel = CancelOrder(order_id=orders[0].order_id, requested_by="anna", reason="oops")
+    await desk.hear(cancel)
+    await desk.hear(cancel.model_copy(update={"reason": "again"}))
+    came = {status: reached(status) - count for status, count in before.items()}
+    assert {status: n for status, n in came.items() if n} == {"pending": 4, "cancelled": 2}
+
+
+async def test_what_is_rolled_back_is_not_counted(desk: Desk) -> None:
+    before = reached("pending")
+    transaction = desk.db.transaction()
+    await transaction.start()
+    work = Work(desk.db, "order")
+    await desk.handlers.place(work, [incoming(place())])
+    await transaction.rollback()
+    assert reached("pending") == before
+    for call in work.callbacks:  # which the kit does after a commit only
+        call()
+    assert reached("pending") == before + 1
 
 
 async def test_an_overdue_answer_is_asked_for_again_with_growing_patience(desk: Desk) -> None:

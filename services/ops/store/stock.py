@@ -197,6 +197,17 @@ async def report(
     )
 
 
+async def count_low(db: Connection, low_at: int) -> int:
+    """How many products are low, in the meaning of `report`."""
+    low: int = await db.fetchval(
+        """
+        SELECT count(*) FROM stock WHERE NOT removed AND level <= coalesce(nullif(threshold, 0), $1)
+        """,
+        low_at,
+    )
+    return low
+
+
 async def find_days(pool: Pool, product_id: UUID, since: date) -> list[asyncpg.Record]:
     """What moved of a product from a day on."""
     return await pool.fetch(
