@@ -109,15 +109,17 @@ async def test_each_order_gets_the_answer_to_its_own_command(watch: Watch) -> No
     }
 
 
-async def test_the_first_answer_stays(watch: Watch) -> None:
+@pytest.mark.parametrize("in_one_batch", [True, False])
+async def test_the_first_answer_stays(watch: Watch, *, in_one_batch: bool) -> None:
     order_id, wanted = uuid4(), packing()
     await watch.hears(updated(order_id))
     await ask(watch, wanted, order_id)
     cause = str(await command_of(watch, wanted.id, order_id))
-    both = [
+    answers = [
         outgoing(each)._replace(causation_id=cause) for each in (moved(order_id), refused(order_id))
     ]
-    await watch.hears(*both)
+    for batch in [answers] if in_one_batch else [[each] for each in answers]:
+        await watch.hears(*batch)
     assert await outcomes(watch, wanted.id) == {order_id: ("accepted", None)}
 
 
