@@ -49,7 +49,7 @@ async def ask(work: Work, bulk: Bulk, order_ids: Sequence[UUID]) -> dict[str, An
         if unknown := await bulks.find_unknown(work.db, order_ids):
             raise UnknownOrders(unknown)
         if await bulks.insert_bulk(work.db, bulk, work.now):
-            commands = {order_id: new_message_id() for order_id in sorted(set(order_ids))}
+            commands = {order_id: new_message_id() for order_id in sorted(order_ids)}
             await bulks.insert_orders(work.db, bulk.id, commands)
             for order_id, command_id in commands.items():
                 work.send(_command(bulk, order_id), message_id=command_id)
