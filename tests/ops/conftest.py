@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
+import httpx
 import pytest
 
 import services.ops
@@ -29,6 +30,7 @@ from services.ops.counting import count_stock
 from services.ops.observing import observe
 from services.ops.verifying import Verdict, verify
 from tests.messages import outgoing
+from tests.ops.cli import Cli
 
 MIGRATIONS = Path(services.ops.__file__).parent / "migrations"
 RETENTION = timedelta(days=100)
@@ -125,3 +127,21 @@ def history(order_id: UUID | None = None, versions: int = 3) -> list[OrderAudite
         )
         for version in range(1, versions + 1)
     ]
+
+
+# -- the running system ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def cli(stack: LocalStack) -> Cli:
+    return Cli(stack)
+
+
+def asked_by(stack: LocalStack, person: str, role: str) -> httpx.AsyncClient:
+    """The ops service, for somebody with a role; to be closed."""
+    return httpx.AsyncClient(
+        base_url=stack.url("ops"),
+        headers={"Authorization": f"Bearer {stack.token(person, role)}"},
+        trust_env=False,
+        timeout=30,
+    )

@@ -3,19 +3,11 @@
 from pathlib import Path
 from uuid import uuid4
 
-import pytest
-
-from deploy.local.stack import LocalStack
 from tests.flows.conftest import anna, becomes, client, ordered, paid, product, staff
 from tests.flows.people import Person
 from tests.ops.cli import Cli
 
 __all__ = ["anna", "client", "product", "staff"]
-
-
-@pytest.fixture
-def cli(stack: LocalStack) -> Cli:
-    return Cli(stack)
 
 
 async def test_parcels_are_shipped_in_bulk_and_each_order_says_what_came_of_it(

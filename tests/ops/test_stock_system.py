@@ -19,22 +19,15 @@ from tests.flows.people import Person
 from tests.kit.conftest import eventually
 from tests.looking import rows
 from tests.ops.cli import Cli
+from tests.ops.conftest import asked_by
 
 __all__ = ["anna", "client", "product", "staff"]
 
 
 @pytest.fixture
-def cli(stack: LocalStack) -> Cli:
-    return Cli(stack)
-
-
-@pytest.fixture
 async def api(stack: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
     """The ops service, asked by naledi, who is an administrator."""
-    headers = {"Authorization": f"Bearer {stack.token('naledi', 'admin')}"}
-    async with httpx.AsyncClient(
-        base_url=stack.url("ops"), headers=headers, trust_env=False, timeout=30
-    ) as opened:
+    async with asked_by(stack, "naledi", "admin") as opened:
         yield opened
 
 

@@ -20,22 +20,15 @@ from tests.kit.conftest import eventually
 from tests.looking import rows
 from tests.messages import outgoing
 from tests.ops.cli import Cli
+from tests.ops.conftest import asked_by
 
 __all__ = ["anna", "client", "product", "staff"]
 
 
 @pytest.fixture
-def cli(stack: LocalStack) -> Cli:
-    return Cli(stack)
-
-
-@pytest.fixture
 async def api(stack: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
     """The ops service, asked by a viewer."""
-    headers = {"Authorization": f"Bearer {stack.token('vusi', 'viewer')}"}
-    async with httpx.AsyncClient(
-        base_url=stack.url("ops"), headers=headers, trust_env=False, timeout=30
-    ) as opened:
+    async with asked_by(stack, "vusi", "viewer") as opened:
         yield opened
 
 
