@@ -1,13 +1,20 @@
-"""Ids of what people ask for: chosen by who asks, so that asking twice does nothing twice."""
+"""What people ask for has a reason, and an id of their choice: asking twice does it once."""
 
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Annotated, Final
 from uuid import UUID
+
+from pydantic import Field
 
 from contracts.message import sent_at_ms
 
 FRESH_FOR: Final = timedelta(days=1)
 """How old a new id may be: no service takes a command older than its inbox."""
+
+
+LONGEST_REASON: Final = 500
+Reason = Annotated[str, Field(min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]+$")]
+"""Why; kept with the name of who asks."""
 
 
 class UnusableId(ValueError):  # noqa: N818  # an answer more than an error

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from services.kit.auth import Staff
 from services.kit.problems import ApiProblem
 from services.ops import bulk
-from services.ops.asking import OtherRequest, UnusableId
+from services.ops.asking import OtherRequest, Reason, UnusableId
 from services.ops.bulk import Action, UnknownOrders
 from services.ops.ops import TheOps, Viewer
 from services.ops.store.bulks import Bulk
@@ -27,7 +27,7 @@ class Request(BaseModel):
     restock: Annotated[
         bool | None, Field(description="of a refund; null restocks what has not been shipped")
     ] = None
-    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
+    reason: Reason
 
 
 @router.put("/{bulk_id}", status_code=202, summary="Have something done to many orders")

@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 from contracts.topics import OPERATIONS
 from services.kit.auth import Staff
 from services.kit.problems import ApiProblem
+from services.ops.asking import LONGEST_REASON
 from services.ops.ops import TheOps, Viewer
 from services.ops.parked import Operation, ask
 from services.ops.store import letters, operations
@@ -27,7 +28,7 @@ class LetterName(BaseModel):
 
 class Request(BaseModel):
     letters: Annotated[list[LetterName], Field(min_length=1, max_length=AT_ONCE)]
-    reason: Annotated[str, Field(min_length=1, max_length=500)]
+    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
 
 
 class Result(BaseModel):

@@ -13,7 +13,7 @@ from services.kit.messages import storable
 from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
 from services.ops.adjusting import ask
-from services.ops.asking import OtherRequest, UnusableId
+from services.ops.asking import OtherRequest, Reason, UnusableId
 from services.ops.movements import cover, history
 from services.ops.ops import Ops, TheOps, Viewer
 from services.ops.store import adjustments, stock
@@ -31,7 +31,7 @@ Json = dict[str, Any]
 class Request(BaseModel):
     product_id: UUID
     delta: Annotated[int, Field(ge=-MAX_STOCK, le=MAX_STOCK, strict=True, description="not 0")]
-    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]+$")]
+    reason: Reason
 
 
 @router.get("", summary="Stock of each product, and for how many days it will do")

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import ValidationError
 
 from services.kit.problems import ApiProblem
+from services.ops.asking import LONGEST_REASON
 from services.ops.console.pages import page
 from services.ops.console.session import Action, Form, Reader, Visitor
 from services.ops.ops import Ops, TheOps
@@ -19,7 +20,6 @@ router = APIRouter()
 
 PAGE = 50
 _CALLS: Final = {"replay": api.replay, "discard": api.discard}
-_LONGEST_REASON = 500
 Number = Annotated[int, Query(ge=0, lt=2**63)]
 
 
@@ -94,8 +94,8 @@ async def _act(request: Request, ops: Ops, form: Form, operation: Operation) -> 
     service, reason = form.text("service"), form.text("reason")
     number, cause, kind = form.text("parked_id"), form.text("cause"), form.text("type")
     problem = None
-    if not 0 < len(reason) <= _LONGEST_REASON:
-        problem = f"Say why, in at most {_LONGEST_REASON} characters: it is kept with your name"
+    if not 0 < len(reason) <= LONGEST_REASON:
+        problem = f"Say why, in at most {LONGEST_REASON} characters: it is kept with your name"
     if number:
         if problem:
             return await _letter_page(
