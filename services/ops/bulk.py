@@ -7,6 +7,7 @@ from uuid import UUID
 
 from contracts.message import Message, new_message_id
 from contracts.order import CancelOrder, ChangeOrderStatus, OrderStatus, RefundOrder
+from services.kit.db import Connection
 from services.kit.work import Work
 from services.ops.asking import OtherRequest, check_new
 from services.ops.store import bulks
@@ -60,7 +61,7 @@ async def ask(work: Work, bulk: Bulk, order_ids: Sequence[UUID]) -> dict[str, An
     return asked
 
 
-async def look(db: Any, bulk_id: UUID) -> dict[str, Any]:
+async def look(db: Connection, bulk_id: UUID) -> dict[str, Any]:
     """A bulk and what became of it so far; empty when nobody asked for it here."""
     found = await bulks.find_bulk(db, bulk_id)
     if found is None:

@@ -79,12 +79,14 @@ def _of(heard: Sequence[Incoming[Any]], *kinds: type) -> list[Incoming[Any]]:
 
 def _answer(m: Incoming[OrderAudited | CommandRefused]) -> bulks.Answered | None:
     """What a person's command led to; None where it was something else that changed the order."""
+    if isinstance(m.message, OrderAudited) and m.message.action not in _BY_STAFF:
+        return None  # most records: before their cause is read
     cause = _cause(m, m.envelope)
     if cause is None:
         return None
     if isinstance(m.message, CommandRefused):
         return bulks.Answered(cause, storable(mask(m.message.reason)))
-    return bulks.Answered(cause) if m.message.action in _BY_STAFF else None
+    return bulks.Answered(cause)
 
 
 # -- the timeline ------------------------------------------------------------------------------
