@@ -13,10 +13,11 @@ def cpu_seconds(stack: LocalStack, programs: Mapping[str, list[int]]) -> dict[st
     """CPU seconds so far of the servers, of this load (with what it started and waited for), and
     of each program, which may be several processes."""
     postgres = psutil.Process(stack.process("postgres").pid)
-    # A backend that has ended counts for its parent.
+    # A backend that has ended counts for its parent, which is therefore asked last.
+    backends = sum(map(_used_if_there, postgres.children()))
     servers = {
         "kafka": _used(psutil.Process(stack.process("kafka").pid)),
-        "postgres": _used(postgres, ended=True) + sum(map(_used, postgres.children())),
+        "postgres": backends + _used(postgres, ended=True),
         "load": _used(psutil.Process(), ended=True),
     }
     return servers | {
@@ -48,6 +49,13 @@ def kafka_log(stack: LocalStack) -> tuple[int, int]:
     files = (stack.home.path / "kafka").rglob("*.log")
     size = sum(file.stat().st_size for file in files if not file.parent.name.startswith("__"))
     return records, size
+
+
+def _used_if_there(process: psutil.Process) -> float:
+    try:
+        return _used(process)
+    except psutil.NoSuchProcess:
+        return 0.0
 
 
 def _used(process: psutil.Process, *, ended: bool = False) -> float:
