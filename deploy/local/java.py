@@ -7,6 +7,7 @@ deploy.local.java`, and commit the list that it prints.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import importlib.util
 import os
@@ -55,12 +56,19 @@ def kafka_jars() -> Path:
     """
     if not JARS_FOLDER.exists():
         CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            folder = _resolve(Path(scratch))
-            _check(folder)
-            # The rename makes the folder appear whole or not at all.
-            folder.rename(JARS_FOLDER)
+        with (CACHE / "kafka.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # stacks that start together download once
+            if not JARS_FOLDER.exists():
+                _download()
     return JARS_FOLDER
+
+
+def _download() -> None:
+    with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+        folder = _resolve(Path(scratch))
+        _check(folder)
+        # The rename makes the folder appear whole or not at all.
+        folder.rename(JARS_FOLDER)
 
 
 def hashes(folder: Path) -> str:

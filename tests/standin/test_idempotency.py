@@ -91,9 +91,9 @@ async def test_concurrent_calls_under_one_key_make_one_intent(standin: StandinPr
 
 
 async def test_keys_expire_and_can_be_forgotten(tmp_path: Path) -> None:
-    async with running(tmp_path / "db", STANDIN_IDEMPOTENCY_TTL="0.3") as standin:
+    async with running(tmp_path / "db", STANDIN_IDEMPOTENCY_TTL="1") as standin:
         first = await _create(standin, "key")
-        await asyncio.sleep(0.35)
+        await asyncio.sleep(1.1)
         second = await _create(standin, "key")
         forgotten = await standin.control("POST", "/idempotency_keys/forget")
         third = await _create(standin, "key")
