@@ -96,8 +96,8 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
         title="orderflow ops",
         version="1",
         description="Audit, timelines, parked messages and stock, for those who run the system. "
-        "Errors are `application/problem+json`. Send a bearer token (JWT) with the role viewer or "
-        "admin.",
+        "Errors are `application/problem+json`. Send a bearer token (JWT) with the role "
+        "viewer, operator or admin.",
         lifespan=service.lifespan,
         redirect_slashes=False,
     )

@@ -15,7 +15,7 @@ from fastapi import Depends, Request, Response
 
 from services.kit.auth import Caller, Tokens
 from services.kit.problems import ApiProblem
-from services.ops.ops import READERS
+from services.ops.access import Task, demand
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MOST_FIELDS = 300
@@ -152,8 +152,7 @@ async def checked_fields(request: Request) -> Fields:
 
 async def _reader(request: Request) -> Visitor:
     visitor = await visitor_of(request)
-    if not visitor.caller.roles & READERS:
-        raise ApiProblem(403, "The console needs the role viewer or admin")
+    demand(visitor.caller, Task.LOOK)
     return visitor
 
 
@@ -162,15 +161,21 @@ async def _form(request: Request) -> Form:
     return Form(visitor, await checked_fields(request))
 
 
-async def _action(form: Annotated[Form, Depends(_form)]) -> Form:
-    if not form.visitor.caller.is_admin:
-        raise ApiProblem(403, "This needs the role admin; viewers only look")
-    return form
+@dataclass(frozen=True, slots=True)
+class FormTo:
+    """The dependency of a route that changes something: its form, whose sender may do this.
+
+    form: Annotated[Form, Depends(FormTo(Task.REPLAY))]
+    """
+
+    task: Task
+
+    async def __call__(self, form: Annotated[Form, Depends(_form)]) -> Form:
+        demand(form.visitor.caller, self.task)
+        return form
 
 
 Reader = Annotated[Visitor, Depends(_reader)]
 """The parameter of a page that shows something."""
 AnyForm = Annotated[Form, Depends(_form)]
 """Of a form that everybody who is signed in may post."""
-Action = Annotated[Form, Depends(_action)]
-"""Of a form that changes something: its sender is admin."""

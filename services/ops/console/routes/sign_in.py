@@ -5,6 +5,7 @@ from fastapi.responses import RedirectResponse
 
 from services.kit.auth import Tokens
 from services.kit.problems import ApiProblem
+from services.ops.access import Task, can, roles_for
 from services.ops.console.pages import page
 from services.ops.console.session import (
     LONGEST_TOKEN,
@@ -14,7 +15,6 @@ from services.ops.console.session import (
     forget,
     is_followed_link,
 )
-from services.ops.ops import READERS
 
 router = APIRouter()
 
@@ -44,8 +44,8 @@ async def sign_in(request: Request) -> Response:
         if problem.status != 401:
             raise
         return _form(request, target, problem=f"{problem}." if token else "Paste a token first.")
-    if not caller.roles & READERS:
-        why_not = f"{caller.customer_id} is neither viewer nor admin: ask for one of these roles."
+    if not can(caller, Task.LOOK):
+        why_not = f"{caller.customer_id} has none of the roles: ask for {roles_for(Task.LOOK)}."
         return _form(request, target, problem=why_not)
     response = RedirectResponse(target, 303)
     Session.begin(token).keep(request, response)
