@@ -9,6 +9,12 @@ class OpsSettings(TokenSettings):
     """`DATABASE_URL` is of the role that may only add to the audit; the owner's is
     `MIGRATIONS_DATABASE_URL`."""
 
+    console_port: int | None = Field(
+        default=None,
+        ge=1,
+        le=65535,
+        description="a port of its own for the console, which is then not at `HTTP_PORT`",
+    )
     timeline_days: int = Field(
         default=30, ge=1, description="how long the messages of an order are kept; audit for ever"
     )
