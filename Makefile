@@ -34,7 +34,7 @@ status: $(ENVIRONMENT)  ## what runs
 logs: $(ENVIRONMENT)  ## last lines of all logs, or follow one: make logs SERVICE=order
 	@$(LOCAL) logs $(SERVICE)
 
-token: $(ENVIRONMENT)  ## a token to try with: make token CUSTOMER=c1 [ROLE=admin]
+token: $(ENVIRONMENT)  ## a token to try with: make token CUSTOMER=c1 [ROLE=operator]
 	@$(LOCAL) token --customer '$(or $(CUSTOMER),$(error say who: make token CUSTOMER=...))' \
 		$(if $(ROLE),--role '$(ROLE)')
 

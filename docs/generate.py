@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final, Literal, get_args, get_origin
 
 from fastapi import FastAPI
+from fastapi.routing import APIRoute, iter_route_contexts
 from prometheus_client.metrics import MetricWrapperBase
 from pydantic import SecretStr
 from pydantic.fields import FieldInfo
@@ -24,6 +25,7 @@ from services.gateway.settings import Settings as GatewaySettings
 from services.inventory.settings import InventorySettings
 from services.kit.settings import ServiceSettings
 from services.notification.settings import NotificationSettings
+from services.ops.access import WHO, May, Role, Task
 from services.ops.app import build as build_ops
 from services.ops.settings import OpsSettings
 from services.order.app import OrderSettings
@@ -131,26 +133,39 @@ def http() -> str:
 
 
 def http_of_ops() -> str:
+    """Each call is for those who may do the task that its route asks for."""
     _, app = build_ops(OpsSettings(**_NOWHERE))
-    return _calls(app, lambda _path, operation: "admin" if _changes(operation) else "viewer, admin")
+    tasks = {
+        (route.path, method.lower()): dependency.call.task
+        for route in iter_route_contexts(app.routes)
+        if isinstance(route.original_route, APIRoute)
+        for dependency in route.dependant.dependencies
+        if isinstance(dependency.call, May)
+        for method in route.methods or ()
+    }
+    return _calls(app, lambda path, method, _: ", ".join(WHO[tasks[path, method]]))
 
 
-def _calls(app: FastAPI, who: Callable[[str, dict[str, Any]], str]) -> str:
+def roles() -> str:
+    """Who may do what in the ops service."""
+    return table(
+        ("task", *Role),
+        ((task, *("yes" if role in WHO[task] else "" for role in Role)) for task in Task),
+    )
+
+
+def _calls(app: FastAPI, who: Callable[[str, str, dict[str, Any]], str]) -> str:
     return table(
         ("call", "who", "what"),
         (
-            (f"`{method.upper()} {path}`", who(path, operation), operation["summary"])
+            (f"`{method.upper()} {path}`", who(path, method, operation), operation["summary"])
             for path, operations in app.openapi()["paths"].items()
             for method, operation in operations.items()
         ),
     )
 
 
-def _changes(operation: dict[str, Any]) -> bool:
-    return "requestBody" in operation
-
-
-def _who(path: str, operation: dict[str, Any]) -> str:
+def _who(path: str, _method: str, operation: dict[str, Any]) -> str:
     if path.startswith("/v1/admin/"):
         return "staff"
     if "security" in operation:
@@ -214,7 +229,7 @@ PARTS: Final[dict[Path, dict[str, Callable[[], str]]]] = {
         "settings": settings,
         "decisions": decisions,
     },
-    OPERATIONS: {"metrics": metrics, "http-ops": http_of_ops},
+    OPERATIONS: {"metrics": metrics, "roles": roles, "http-ops": http_of_ops},
 }
 
 

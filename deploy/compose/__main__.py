@@ -39,7 +39,7 @@ def demo() -> None:
 @app.command()
 def token(
     customer: Annotated[str, typer.Option(help="The customer's id.")],
-    role: Annotated[list[str] | None, typer.Option(help="A role, such as admin.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="viewer, operator or admin")] = None,
 ) -> None:
     """Print a bearer token for the gateway, good for a day."""
     print(ComposeSystem("orderflow", {}).token(customer, *(role or [])))

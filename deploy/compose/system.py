@@ -20,7 +20,7 @@ from deploy.local.services import SERVICES
 from deploy.verify.rest import System
 
 SECONDS_TO_READY = 150
-PORTS = ("gateway", "ops", "stripe", "mailpit", "postgres", "kafka")
+PORTS = ("gateway", "ops", "console", "stripe", "mailpit", "postgres", "kafka")
 OPENED = PROJECT / "deploy" / "compose" / "opened.yml"
 
 

@@ -90,7 +90,7 @@ def logs(name: Annotated[str | None, typer.Argument()] = None, home: Home = ROOT
 @app.command()
 def token(
     customer: Annotated[str, typer.Option(help="The customer's id.")],
-    role: Annotated[list[str] | None, typer.Option(help="A role, such as admin.")] = None,
+    role: Annotated[list[str] | None, typer.Option(help="viewer, operator or admin")] = None,
     home: Home = ROOT,
 ) -> None:
     """Print a bearer token for the gateway, good for a day."""

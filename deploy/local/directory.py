@@ -15,7 +15,15 @@ from deploy.local.kafka import Kafka
 from deploy.local.links import Link, link_name, listener_name
 from deploy.local.postgres import Postgres
 from deploy.local.process import Process
-from deploy.local.services import SERVICES, SMTP, SMTP_PORT, STANDINS, STRIPE, service_of
+from deploy.local.services import (
+    SERVICES,
+    SMTP,
+    SMTP_PORT,
+    STANDINS,
+    STRIPE,
+    console_port,
+    service_of,
+)
 from deploy.local.tokens import token
 
 # What the caller's environment may override.
@@ -78,6 +86,11 @@ class Directory:
     def smtp(self) -> str:
         """host:port at which the sink takes mail; `url("smtp")` shows what it got."""
         return f"127.0.0.1:{self.home.port(SMTP_PORT)}"
+
+    @property
+    def console(self) -> str:
+        """The HTTP address of the ops service's pages."""
+        return f"http://127.0.0.1:{self.home.port(console_port('ops'))}/console"
 
     async def mail_ids(self, client: httpx.AsyncClient, order: str) -> list[str]:
         """The Message-IDs of the mails about an order, oldest first."""
@@ -178,6 +191,8 @@ class Directory:
         if service.name == "notification":
             mail_port = str(self.home.port(SMTP_PORT))
             told |= {"SMTP_HOST": "127.0.0.1", "SMTP_PORT": mail_port, "SMTP_SECURITY": "none"}
+        if service.name == "ops":
+            told["CONSOLE_PORT"] = str(self.home.port(console_port(process)))
         if service is SMTP:
             told["SMTP_PORT"] = str(self.home.port(SMTP_PORT))
         if service is STRIPE:
@@ -223,7 +238,7 @@ class Directory:
             "stripe": self.stripe,
             "smtp": self.smtp,
             "mails": self.url(SMTP.name),
-            **({"console": f"{self.url('ops')}/console"} if "ops" in services else {}),
+            **({"console": self.console} if "ops" in services else {}),
             "kafka": self.kafka,
             "postgres": self.postgres,
             "postgres_admin": self.postgres_server.admin_dsn,

@@ -43,6 +43,11 @@ ORDERING = ("order", "inventory", "payment", "gateway")
 """What an order needs; the other services only follow it."""
 
 
+def console_port(process: str) -> str:
+    """The name of the port on which a process of ops shows its pages."""
+    return f"{process}:console"
+
+
 def service_of(process: str) -> Service:
     """The service that a process name belongs to. Raises KeyError for an unknown one."""
     by_name = {service.name: service for service in (*SERVICES, *STANDINS)}

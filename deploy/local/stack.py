@@ -26,7 +26,7 @@ from deploy.local.errors import StackError
 from deploy.local.home import PROJECT, Home, write_private
 from deploy.local.kafka import Kafka
 from deploy.local.postgres import Postgres
-from deploy.local.services import SMTP, SMTP_PORT, STRIPE, service_of
+from deploy.local.services import SMTP, SMTP_PORT, STRIPE, console_port, service_of
 
 SECONDS_TO_READY = 60
 # A service finishes the batch in hand, publishes it and leaves its group, in about 10 s.
@@ -209,6 +209,8 @@ class LocalStack(Directory):
             self.home.claim_port(name)
             if name == SMTP.name:
                 self.home.claim_port(SMTP_PORT)
+            if service_of(name).name == "ops":
+                self.home.claim_port(console_port(name))
 
     def _digest(self, name: str) -> str:
         told = json.dumps(self.addresses_for(name), sort_keys=True)

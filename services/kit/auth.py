@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Protocol, Self
 
 import aiohttp
 import jwt
@@ -67,10 +67,23 @@ class Caller:
         return "admin" in self.roles
 
 
+class Checks(Protocol):
+    """How to tell a token that is good: by a secret or published keys, as in `TokenSettings`."""
+
+    @property
+    def jwt_secret(self) -> SecretStr | None: ...
+    @property
+    def jwks_url(self) -> str | None: ...
+    @property
+    def jwt_issuer(self) -> str | None: ...
+    @property
+    def jwt_audience(self) -> str | None: ...
+
+
 class Tokens:
     """Checks tokens as the settings say."""
 
-    def __init__(self, settings: TokenSettings) -> None:
+    def __init__(self, settings: Checks) -> None:
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
         self._published = PublishedKeys(settings.jwks_url) if settings.jwks_url else None
         self._issuer = settings.jwt_issuer
@@ -87,9 +100,10 @@ class Tokens:
             raise ApiProblem(
                 401, "This call needs a bearer token", headers={"WWW-Authenticate": "Bearer"}
             )
-        return caller_from(await self._claims(token))
+        return caller_from(await self.claims(token))
 
-    async def _claims(self, token: str) -> dict[str, Any]:
+    async def claims(self, token: str) -> dict[str, Any]:
+        """What a good token says; raises as `caller` does."""
         try:
             key, algorithms = await self._key(token)
             claims: dict[str, Any] = jwt.decode(

@@ -17,7 +17,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from starlette.applications import Starlette
 from starlette.routing import Route
 
@@ -33,6 +32,7 @@ from services.kit.outbox import Outbox
 from services.kit.parking import Replayer
 from services.kit.processor import BatchProcessor, Observer
 from services.kit.publisher import Publisher
+from services.kit.serving import serve
 from services.kit.settings import ServiceSettings
 from services.kit.tasks import Tasks, repeating
 from services.kit.telemetry import configure_logging, log
@@ -145,22 +145,18 @@ class Service:
             missing["kafka"] = "the broker does not answer"
         return missing
 
-    def run(self, app: Any = None) -> None:
-        """Serve until SIGTERM; `app` is an ASGI application whose lifespan is `lifespan`."""
+    def run(self, app: Any = None, more_ports: Sequence[int] = ()) -> None:
+        """Serve until SIGTERM; `app` is an ASGI application whose lifespan is `lifespan`, at
+        `HTTP_PORT` and at these."""
         configure_logging(self.name, self.settings.log_level, self.settings.log_format)
         wait_for_database(self.settings.database_url)
         if owner := self.settings.migrations_database_url:
             wait_for_database(owner, setting="MIGRATIONS_DATABASE_URL")
         spare_the_garbage_collector()
-        uvicorn.run(
+        serve(
             app or Starlette(routes=self.health_routes(), lifespan=self.lifespan),
-            host=self.settings.http_host,
-            port=self.settings.http_port,
-            loop="uvloop",
-            http="httptools",
-            log_config=None,
-            access_log=False,
-            timeout_graceful_shutdown=5,
+            self.settings.http_host,
+            [self.settings.http_port, *more_ports],
         )
 
     @asynccontextmanager

@@ -4,5 +4,6 @@ from services.ops.app import build
 from services.ops.settings import OpsSettings
 
 if __name__ == "__main__":
-    service, app = build(OpsSettings.from_environment())
-    service.run(app=app)
+    settings = OpsSettings.from_environment()
+    service, app = build(settings)
+    service.run(app=app, more_ports=[settings.console_port] if settings.console_port else [])

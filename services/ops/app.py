@@ -29,6 +29,7 @@ from services.kit.service import Service
 from services.kit.work import Work
 from services.ops.console import app as console
 from services.ops.counting import count_stock
+from services.ops.doors import Doors
 from services.ops.measuring import keep_measuring_lags, keep_verifying, measure
 from services.ops.observing import observe
 from services.ops.ops import Ops
@@ -96,8 +97,8 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
         title="orderflow ops",
         version="1",
         description="Audit, timelines, parked messages and stock, for those who run the system. "
-        "Errors are `application/problem+json`. Send a bearer token (JWT) with the role viewer or "
-        "admin.",
+        "Errors are `application/problem+json`. Send a bearer token (JWT) with the role "
+        "viewer, operator or admin.",
         lifespan=service.lifespan,
         redirect_slashes=False,
     )
@@ -110,6 +111,8 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
     problems.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, exceptions={})
+    if ops.settings.console_port:
+        app.add_middleware(Doors, console_port=ops.settings.console_port)
     app.add_middleware(SafeHeaders)
     app.add_middleware(TraceContext)
     return app

@@ -5,12 +5,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from services.kit.auth import Caller, SignedIn
-from services.kit.problems import ApiProblem
+from services.kit.auth import Caller
 from services.kit.service import Service
+from services.ops.access import May, Task
 from services.ops.settings import OpsSettings
-
-READERS = frozenset({"viewer", "admin"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,11 +25,5 @@ async def _ops(request: Request) -> Ops:
 TheOps = Annotated[Ops, Depends(_ops)]
 
 
-async def _viewer(caller: SignedIn) -> Caller:
-    if not caller.roles & READERS:
-        raise ApiProblem(403, "This call needs the role viewer or admin")
-    return caller
-
-
-Viewer = Annotated[Caller, Depends(_viewer)]
+Viewer = Annotated[Caller, Depends(May(Task.LOOK))]
 """The parameter of a route that shows something."""

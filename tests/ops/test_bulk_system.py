@@ -48,7 +48,9 @@ async def test_what_people_are_told(cli: Cli) -> None:
     unknown = await cli.run("bulk", "cancel", str(uuid4()), "--reason", "x")
     assert (unknown.code, "No topic has told of these orders" in unknown.err) == (3, True)
     viewer = await cli.run("bulk", "cancel", str(uuid4()), "--reason", "x", role="viewer")
-    assert (viewer.code, "needs the role admin" in viewer.err) == (4, True)
+    assert (viewer.code, "needs the role operator or admin" in viewer.err) == (4, True)
+    operator = await cli.run("bulk", "cancel", str(uuid4()), "--reason", "x", role="operator")
+    assert (operator.code, "needs the role admin" in operator.err) == (4, True)
     assert (await cli.run("bulk", "cancel", "--reason", "x")).code == 2
     assert (await cli.run("bulk", "cancel", "lily", "--reason", "x")).code == 2
     assert (await cli.run("bulk", "cancel", str(uuid4()))).code == 2

@@ -68,8 +68,8 @@ class Client:
             raise Failed(
                 Exit.NOT_ALLOWED,
                 "no token is given",
-                "set OPS_TOKEN to one with the role viewer or admin; on the local stack use "
-                "`make ops ARGS='...'`",
+                "set OPS_TOKEN to one with the role viewer, operator or admin; on the local stack "
+                "use `make ops ARGS='...'`",
             )
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"}
         request = Request(f"{self.url}{path}", body, headers, method=method)  # noqa: S310
@@ -95,7 +95,7 @@ def _refused(error: HTTPError) -> Failed:
     except (ValueError, KeyError, TypeError):
         detail = error.reason
     if error.code in (401, 403):
-        todo = "use a token with the role that is asked for; viewers only look"
+        todo = "use a token with the role that is asked for"
         return Failed(Exit.NOT_ALLOWED, str(detail), todo)
     if error.code == 404:
         todo = (

@@ -17,6 +17,7 @@ from services.kit.auth import Tokens
 from services.kit.errors import INFRASTRUCTURE, is_infrastructure
 from services.kit.problems import RETRY_AFTER_SECONDS, ApiProblem
 from services.ops.console.pages import page
+from services.ops.console.proxies import Proxies
 from services.ops.console.routes import audit, dead_letters, live, orders, overview, sagas, sign_in
 from services.ops.console.session import SignInFirst, is_followed_link, visitor_of
 from services.ops.ops import Ops
@@ -44,6 +45,7 @@ def install(app: FastAPI, ops: Ops, tokens: Tokens) -> FastAPI:
     console = FastAPI(title="orderflow console", openapi_url=None, redirect_slashes=False)
     console.state.ops = ops
     console.state.tokens = tokens
+    console.state.proxies = Proxies(ops.settings)
     for rooms in (sign_in, overview, orders, live, dead_letters, sagas, audit):
         console.include_router(rooms.router)
     console.mount("/static", StaticFiles(directory=STATIC))

@@ -7,6 +7,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from services.kit.work import utc_now
+from services.ops.access import Task, can, role_of
 from services.ops.console import words
 from services.ops.console.session import Visitor
 
@@ -41,7 +42,8 @@ def page(
             "path": request.url.path,
             "caller": visitor.caller if visitor else None,
             "csrf": visitor.session.csrf if visitor else "",
-            "may_act": visitor.caller.is_admin if visitor else False,
+            "role": role_of(visitor.caller) if visitor else "",
+            "may": lambda task: visitor is not None and can(visitor.caller, Task(task)),
             "now": utc_now(),
         }
     )

@@ -1,8 +1,10 @@
 """Who looks at the console: a token in a cookie, and the proof that a form is one of ours.
 
-The cookie holds a secret of this sign-in and the token. A form carries what only the secret gives
-(`csrf`), so a page of somebody else, who sees neither cookie nor page, can post nothing in our
-name. There is a cookie before the token is given, too: nobody can be signed in as another.
+The cookie holds a secret of this sign-in and the token; of somebody whom a proxy signs in
+(`proxies.py`) only the secret, as the token comes with each request. A form carries what only the
+secret gives (`csrf`), so a page of somebody else, who sees neither cookie nor page, can post
+nothing in our name. There is a cookie before the token is given, too: nobody can be signed in as
+another.
 """
 
 import hmac
@@ -15,7 +17,8 @@ from fastapi import Depends, Request, Response
 
 from services.kit.auth import Caller, Tokens
 from services.kit.problems import ApiProblem
-from services.ops.ops import READERS
+from services.ops.access import Task, demand
+from services.ops.console.proxies import Proxies
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _MOST_FIELDS = 300
@@ -35,7 +38,7 @@ class SignInFirst(Exception):  # noqa: N818  # an answer more than an error
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One sign-in of one browser; `token` is empty before."""
+    """One sign-in of one browser; `token` is empty before, and where a proxy brings it."""
 
     secret: str
     token: str = ""
@@ -114,17 +117,28 @@ class Form:
 async def visitor_of(request: Request) -> Visitor:
     """Raises SignInFirst without a usable token, ApiProblem (503) when tokens cannot be checked."""
     session = Session.of(request)
-    if session is None or not session.token:
+    if session is None:
         raise SignInFirst
     if "\0" in unquote(str(request.url)):
         raise ApiProblem(404, "There is nothing at this address")  # PostgreSQL knows no such text
-    tokens: Tokens = request.app.state.tokens
     try:
-        return Visitor(await tokens.caller(session.token), session)
+        caller = await _caller(request, session)
     except ApiProblem as problem:
         if problem.status != 401:
             raise
         raise SignInFirst(str(problem)) from None
+    if caller is None:
+        raise SignInFirst
+    return Visitor(caller, session)
+
+
+async def _caller(request: Request, session: Session) -> Caller | None:
+    """By the token that somebody signed in with, or else by the header of a proxy."""
+    if session.token:
+        tokens: Tokens = request.app.state.tokens
+        return await tokens.caller(session.token)
+    proxies: Proxies = request.app.state.proxies
+    return await proxies.caller(request)
 
 
 async def checked_fields(request: Request) -> Fields:
@@ -152,8 +166,7 @@ async def checked_fields(request: Request) -> Fields:
 
 async def _reader(request: Request) -> Visitor:
     visitor = await visitor_of(request)
-    if not visitor.caller.roles & READERS:
-        raise ApiProblem(403, "The console needs the role viewer or admin")
+    demand(visitor.caller, Task.LOOK)
     return visitor
 
 
@@ -162,15 +175,21 @@ async def _form(request: Request) -> Form:
     return Form(visitor, await checked_fields(request))
 
 
-async def _action(form: Annotated[Form, Depends(_form)]) -> Form:
-    if not form.visitor.caller.is_admin:
-        raise ApiProblem(403, "This needs the role admin; viewers only look")
-    return form
+@dataclass(frozen=True, slots=True)
+class FormTo:
+    """The dependency of a route that changes something: its form, whose sender may do this.
+
+    form: Annotated[Form, Depends(FormTo(Task.REPLAY))]
+    """
+
+    task: Task
+
+    async def __call__(self, form: Annotated[Form, Depends(_form)]) -> Form:
+        demand(form.visitor.caller, self.task)
+        return form
 
 
 Reader = Annotated[Visitor, Depends(_reader)]
 """The parameter of a page that shows something."""
 AnyForm = Annotated[Form, Depends(_form)]
 """Of a form that everybody who is signed in may post."""
-Action = Annotated[Form, Depends(_action)]
-"""Of a form that changes something: its sender is admin."""

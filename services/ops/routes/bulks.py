@@ -3,12 +3,13 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
 
-from services.kit.auth import Staff
+from services.kit.auth import Caller
 from services.kit.problems import ApiProblem
 from services.ops import bulk
+from services.ops.access import May, Task, demand, task_of
 from services.ops.asking import OtherRequest, Reason, UnusableId
 from services.ops.bulk import Action, UnknownOrders
 from services.ops.ops import TheOps, Viewer
@@ -31,9 +32,16 @@ class Request(BaseModel):
 
 
 @router.put("/{bulk_id}", status_code=202, summary="Have something done to many orders")
-async def ask(ops: TheOps, caller: Staff, bulk_id: UUID, body: Request) -> Json:
+async def ask(
+    ops: TheOps,
+    caller: Annotated[Caller, Depends(May(Task.MOVE_ORDERS))],
+    bulk_id: UUID,
+    body: Request,
+) -> Json:
     """Once for each id: a UUIDv7 that the caller makes. Each order is taken or refused by itself;
-    its `outcome` changes from `waiting` when the order service has answered: ask with GET."""
+    its `outcome` changes from `waiting` when the order service has answered: ask with GET. To
+    cancel and to refund need the role admin."""
+    demand(caller, task_of(body.action))
     wanted = Bulk(bulk_id, body.action, body.restock, caller.customer_id, body.reason)
     try:
         async with ops.service.transaction(publish="later") as work:

@@ -3,12 +3,13 @@
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from contracts.topics import OPERATIONS
-from services.kit.auth import Staff
+from services.kit.auth import Caller
 from services.kit.problems import ApiProblem
+from services.ops.access import May, Task
 from services.ops.asking import LONGEST_REASON
 from services.ops.ops import TheOps, Viewer
 from services.ops.parked import Operation, ask
@@ -73,13 +74,17 @@ async def show_letter(ops: TheOps, _caller: Viewer, service: str, parked_id: int
 
 
 @router.post("/dead-letters/replay", status_code=202, summary="Have messages handled again")
-async def replay(ops: TheOps, caller: Staff, body: Request) -> list[Result]:
+async def replay(
+    ops: TheOps, caller: Annotated[Caller, Depends(May(Task.REPLAY))], body: Request
+) -> list[Result]:
     """One result for each: a command that was sent, or why none was."""
     return await _ask(ops, "replay", caller.customer_id, body)
 
 
 @router.post("/dead-letters/discard", status_code=202, summary="Close messages unhandled")
-async def discard(ops: TheOps, caller: Staff, body: Request) -> list[Result]:
+async def discard(
+    ops: TheOps, caller: Annotated[Caller, Depends(May(Task.DISCARD))], body: Request
+) -> list[Result]:
     """One result for each: a command that was sent, or why none was."""
     return await _ask(ops, "discard", caller.customer_id, body)
 

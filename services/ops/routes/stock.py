@@ -4,14 +4,15 @@ from datetime import date, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from contracts.inventory import MAX_STOCK, AdjustStock
-from services.kit.auth import Staff
+from services.kit.auth import Caller
 from services.kit.messages import storable
 from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
+from services.ops.access import May, Task
 from services.ops.adjusting import ask
 from services.ops.asking import OtherRequest, Reason, UnusableId
 from services.ops.movements import cover, history
@@ -55,7 +56,12 @@ async def report(
 @router.put(
     "/adjustments/{adjustment_id}", status_code=202, summary="Have a product's stock adjusted"
 )
-async def adjust(ops: TheOps, caller: Staff, adjustment_id: UUID, body: Request) -> Json:
+async def adjust(
+    ops: TheOps,
+    caller: Annotated[Caller, Depends(May(Task.ADJUST_STOCK))],
+    adjustment_id: UUID,
+    body: Request,
+) -> Json:
     """`delta` is added, once for each id: a UUIDv7 that the caller makes. The outcome is there
     when `answered_at` is; ask with GET."""
     if body.delta == 0:

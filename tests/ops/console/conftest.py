@@ -110,6 +110,12 @@ async def viewer(visitor: Somebody) -> Somebody:
 
 
 @pytest.fixture
+async def operator(visitor: Somebody) -> Somebody:
+    assert (await visitor.sign_in(token(SECRET, "thabo", "operator"))).status == 303
+    return visitor
+
+
+@pytest.fixture
 async def admin(visitor: Somebody) -> Somebody:
     assert (await visitor.sign_in(token(SECRET, "naledi", "admin"))).status == 303
     return visitor

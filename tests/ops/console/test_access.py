@@ -1,91 +1,16 @@
-"""Who may do what in the console: every route with every role; forms, cookies and headers."""
+"""Signing in and out of the console, forms, cookies, headers. Roles: tests/ops/test_access.py."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
 
 import jwt
 import pytest
-from fastapi import FastAPI
-from starlette.routing import Mount
 
 from deploy.local.tokens import token
-from services.ops.app import build
-from services.ops.console.session import LONGEST_TOKEN, Session
-from services.ops.settings import OpsSettings
+from services.ops.console.session import LONGEST_TOKEN
 from tests.ops.conftest import Watch
 from tests.ops.console.conftest import SECRET, Somebody
 from tests.ops.test_observing import letter
-
-_, APP = build(
-    OpsSettings(database_url="postgresql://", kafka_bootstrap_servers="nobody:1", jwt_secret=SECRET)
-)
-(CONSOLE,) = [
-    route.app
-    for route in APP.routes
-    if isinstance(route, Mount) and isinstance(route.app, FastAPI) and route.path == "/console"
-]
-ROUTES = [
-    (method.upper(), path)
-    for path, operations in CONSOLE.openapi()["paths"].items()
-    for method in operations
-]
-FOR_EVERYBODY = {("GET", "/sign-in"), ("POST", "/sign-in")}
-FOR_SIGNED_IN = {("POST", "/sign-out")}
-
-
-def test_the_matrix_knows_every_route() -> None:
-    assert len(ROUTES) >= 17
-    assert {path for method, path in ROUTES if method == "POST"} == {
-        *("/sign-in", "/sign-out", "/dead-letters/replay", "/dead-letters/discard")
-    }
-
-
-def address(path: str) -> str:
-    # No route of a stream that would never end: this order is nobody's.
-    return path.format(order=uuid4(), service="order", parked_id=10**12)
-
-
-@pytest.mark.parametrize("role", ["nobody", "customer", "viewer", "admin"])
-async def test_who_may_do_what(visitor: Somebody, role: str) -> None:
-    """Every route: signing out comes last."""
-    session = await enter(visitor, role)
-    wrong = []
-    for method, path in sorted(ROUTES, key=lambda route: route in FOR_SIGNED_IN):
-        if method == "POST":
-            csrf = (await visitor.see("/sign-in")).csrf if role == "nobody" else session.csrf
-            fields = {"service": "order", "parked_id": str(10**12), "reason": "a test"}
-            seen = await visitor.post(address(path), csrf=csrf, **fields)
-        else:
-            query = {"id": str(uuid4()), "service": "order", "cause": "none"}
-            seen = await visitor.see(address(path), **query)
-        if seen.status not in allowed(role, method, path):
-            wrong.append((method, path, seen.status))
-        if seen.status == 303 and path not in ("/sign-in", "/sign-out"):
-            assert seen.answer.headers["location"].startswith("/console/sign-in")
-    assert not wrong
-
-
-def allowed(role: str, method: str, path: str) -> set[int]:
-    """How a route may answer somebody."""
-    if (method, path) in FOR_EVERYBODY:
-        return {200, 401}
-    if role == "nobody":
-        return {303}
-    if (method, path) in FOR_SIGNED_IN:
-        return {303}
-    if role == "admin" or (role == "viewer" and method == "GET"):
-        return {200, 404}
-    return {403}
-
-
-async def enter(visitor: Somebody, role: str) -> Session:
-    """Somebody without a role cannot sign in; whoever lost it still has the cookie."""
-    session = Session.begin(token(SECRET, "somebody", *{role} & {"viewer", "admin"}))
-    if role != "nobody":
-        cookie = f"{session.secret}.{session.token}"
-        visitor.client.cookies.set("ops-console", cookie, "127.0.0.1", "/")
-    return session
 
 
 async def test_its_address_works_as_people_type_it(visitor: Somebody) -> None:
@@ -95,7 +20,7 @@ async def test_its_address_works_as_people_type_it(visitor: Somebody) -> None:
 async def test_a_role_is_needed_to_sign_in(visitor: Somebody) -> None:
     seen = await visitor.sign_in(token(SECRET, "anna"))
     assert seen.status == 401
-    assert "anna is neither viewer nor admin" in seen.text
+    assert "anna has none of the roles: ask for viewer, operator or admin" in seen.text
     assert (await visitor.see("/")).status == 303
 
 

@@ -50,6 +50,25 @@ async def test_who_only_looks_is_offered_nothing_to_do(watch: Watch, viewer: Som
         assert actions == ["/console/sign-out"]
 
 
+async def test_an_operator_is_offered_to_replay_and_not_to_discard(
+    watch: Watch, operator: Somebody
+) -> None:
+    parked = letter(17)
+    await watch.hears(parked, letter(18, state="waiting", source_key=parked.source_key))
+    offered = {}
+    for page in (17, 18):
+        seen = await operator.see(f"/dead-letters/payment/{page}")
+        assert "operator" in seen.text
+        offered[page] = [attrs["action"] for tag, attrs in seen.elements if tag == "form"][1:]
+    # What waits behind another message is not replayed, only discarded.
+    assert offered == {17: ["/console/dead-letters/replay"], 18: []}
+    fields = {"csrf": seen.csrf, "service": "payment", "parked_id": "17", "reason": "mended"}
+    refused = await operator.post("/dead-letters/discard", **fields)
+    assert (refused.status, "needs the role admin" in refused.text) == (403, True)
+    assert (await operator.post("/dead-letters/replay", **fields)).status == 200
+    assert await asked_for(watch) == [(17, "replay", "thabo", "mended")]
+
+
 async def test_an_action_needs_a_reason(watch: Watch, admin: Somebody) -> None:
     await watch.hears(letter(17))
     csrf = (await admin.see("/")).csrf

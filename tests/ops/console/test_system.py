@@ -22,7 +22,8 @@ __all__ = ["anna", "client", "product", "staff"]
 @pytest.fixture
 async def browser(stack: LocalStack) -> AsyncIterator[Somebody]:
     """Of somebody who is admin."""
-    async with httpx.AsyncClient(base_url=stack.url("ops"), trust_env=False, timeout=30) as opened:
+    address = stack.console.removesuffix("/console")
+    async with httpx.AsyncClient(base_url=address, trust_env=False, timeout=30) as opened:
         somebody = Somebody(opened)
         assert (await somebody.sign_in(stack.token("naledi", "admin"))).status == 303
         yield somebody

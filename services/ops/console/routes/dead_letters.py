@@ -1,16 +1,17 @@
-"""Parked messages: by cause, one by one, and what an admin does about them."""
+"""Parked messages: by cause, one by one, and what is done about them."""
 
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 from pydantic import ValidationError
 
 from services.kit.problems import ApiProblem
+from services.ops.access import Task
 from services.ops.asking import LONGEST_REASON
 from services.ops.console.pages import page
-from services.ops.console.session import Action, Form, Reader, Visitor
+from services.ops.console.session import Form, FormTo, Reader, Visitor
 from services.ops.ops import Ops, TheOps
 from services.ops.parked import Operation
 from services.ops.routes import dead_letters as api
@@ -80,12 +81,16 @@ async def show_operations(
 
 
 @router.post("/dead-letters/replay")
-async def replay(request: Request, ops: TheOps, form: Action) -> Response:
+async def replay(
+    request: Request, ops: TheOps, form: Annotated[Form, Depends(FormTo(Task.REPLAY))]
+) -> Response:
     return await _act(request, ops, form, "replay")
 
 
 @router.post("/dead-letters/discard")
-async def discard(request: Request, ops: TheOps, form: Action) -> Response:
+async def discard(
+    request: Request, ops: TheOps, form: Annotated[Form, Depends(FormTo(Task.DISCARD))]
+) -> Response:
     return await _act(request, ops, form, "discard")
 
 

@@ -9,10 +9,9 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
 
-from services.kit.auth import Tokens
 from services.kit.db import Pool
 from services.kit.problems import ApiProblem
-from services.ops.console.session import Reader
+from services.ops.console.session import Reader, SignInFirst, visitor_of
 from services.ops.ops import TheOps
 from services.ops.routes import orders as api
 from services.ops.store import timeline
@@ -31,15 +30,14 @@ async def follow(request: Request, ops: TheOps, visitor: Reader, order: str) -> 
     subjects = [str(found["order_id"])]
     if found["payment_intent_id"]:
         subjects.append(found["payment_intent_id"])
-    tokens: Tokens = request.app.state.tokens
-    news = _news(ops.service.pool, subjects, tokens, visitor.session.token)
+    news = _news(ops.service.pool, subjects, request)
     return EventSourceResponse(news, send_timeout=30)
 
 
 async def _news(
-    pool: Pool, subjects: list[str], tokens: Tokens, token: str
+    pool: Pool, subjects: list[str], request: Request
 ) -> AsyncIterator[ServerSentEvent]:
-    """Ends with the token: who asks again is told to sign in."""
+    """Ends with the visitor's token: who asks again is told to sign in."""
     seen, look = -1, 0
     while True:
         count = await timeline.count_news(pool, subjects)
@@ -49,8 +47,8 @@ async def _news(
         elif look % _BEATS_EVERY == 0:
             yield ServerSentEvent("", event="alive")
             try:
-                await tokens.caller(token)
-            except ApiProblem:
+                await visitor_of(request)
+            except (ApiProblem, SignInFirst):
                 return
         seen, look = count, look + 1
         await asyncio.sleep(_LOOK_EVERY)

@@ -1,11 +1,15 @@
 """Signing in with a token, and out again."""
 
+from urllib.parse import urlencode
+
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
-from services.kit.auth import Tokens
+from services.kit.auth import Caller, Tokens
 from services.kit.problems import ApiProblem
+from services.ops.access import Task, can, roles_for
 from services.ops.console.pages import page
+from services.ops.console.proxies import Proxies
 from services.ops.console.session import (
     LONGEST_TOKEN,
     AnyForm,
@@ -14,11 +18,14 @@ from services.ops.console.session import (
     forget,
     is_followed_link,
 )
-from services.ops.ops import READERS
 
 router = APIRouter()
 
 _WHY = {"expired": "Your token is not valid any more. Sign in with a new one."}
+_OUT_BY_PROXY = (
+    "You are signed out here. The proxy that signed you in still knows you: sign out there, too."
+)
+_NO_COOKIE = "The browser keeps no cookie: use https (http works on 127.0.0.1 only)."
 
 
 @router.get("/sign-in")
@@ -26,7 +33,15 @@ async def ask(request: Request, next: str = "", why: str = "") -> Response:  # n
     """The form; a session begins here, before there is a token, so that the form can be ours."""
     if is_followed_link(request):  # a new session would end the one that is kept back
         return page(request, None, "once_more.html")
-    return _form(request, _inside(next), notice=_WHY.get(why, ""))
+    target = _inside(next)
+    proxies: Proxies = request.app.state.proxies
+    try:
+        caller = await proxies.caller(request)
+    except ApiProblem as problem:
+        return _form(request, target, problem=f"{problem}.", status=problem.status)
+    if caller is None:
+        return _form(request, target, notice=_WHY.get(why, ""))
+    return _by_proxy(request, caller, target, why)
 
 
 @router.post("/sign-in")
@@ -44,8 +59,7 @@ async def sign_in(request: Request) -> Response:
         if problem.status != 401:
             raise
         return _form(request, target, problem=f"{problem}." if token else "Paste a token first.")
-    if not caller.roles & READERS:
-        why_not = f"{caller.customer_id} is neither viewer nor admin: ask for one of these roles."
+    if why_not := _without_role(caller):
         return _form(request, target, problem=why_not)
     response = RedirectResponse(target, 303)
     Session.begin(token).keep(request, response)
@@ -53,20 +67,47 @@ async def sign_in(request: Request) -> Response:
 
 
 @router.post("/sign-out")
-async def sign_out(request: Request, _form: AnyForm) -> Response:
-    response = RedirectResponse("/console/sign-in", 303)
+async def sign_out(request: Request, form: AnyForm) -> Response:
+    by_proxy = "" if form.visitor.session.token else "?why=out"
+    response = RedirectResponse(f"/console/sign-in{by_proxy}", 303)
     forget(request, response)
     return response
 
 
-def _form(request: Request, target: str, *, notice: str = "", problem: str = "") -> Response:
+def _by_proxy(request: Request, caller: Caller, target: str, why: str) -> Response:
+    """Who needs no token is led on, once the browser has kept the cookie that forms belong to."""
+    if problem := _without_role(caller):
+        return _form(request, target, problem=problem)
+    if why == "out":
+        return _form(request, target, notice=_OUT_BY_PROXY)
+    known = Session.of(request)
+    if known is None and why == "cookie":
+        return _form(request, target, problem=_NO_COOKIE)
+    if known is not None and not known.token:
+        return RedirectResponse(target, 303)
+    again = urlencode({"why": "cookie", "next": target})
+    response = RedirectResponse(f"/console/sign-in?{again}", 303)
+    Session.begin().keep(request, response)
+    return response
+
+
+def _without_role(caller: Caller) -> str:
+    """What to say to somebody who may not even look."""
+    if can(caller, Task.LOOK):
+        return ""
+    return f"{caller.customer_id} has none of the roles: ask for {roles_for(Task.LOOK)}."
+
+
+def _form(
+    request: Request, target: str, *, notice: str = "", problem: str = "", status: int = 401
+) -> Response:
     known = Session.of(request)
     session = known or Session.begin()
     response = page(
         request,
         None,
         "sign_in.html",
-        status=401 if problem else 200,
+        status=status if problem else 200,
         target=target,
         notice=notice,
         problem=problem,
