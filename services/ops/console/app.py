@@ -17,7 +17,16 @@ from services.kit.auth import Tokens
 from services.kit.errors import INFRASTRUCTURE, is_infrastructure
 from services.kit.problems import RETRY_AFTER_SECONDS, ApiProblem
 from services.ops.console.pages import page
-from services.ops.console.routes import audit, dead_letters, live, orders, overview, sagas, sign_in
+from services.ops.console.routes import (
+    audit,
+    dead_letters,
+    live,
+    orders,
+    overview,
+    sagas,
+    sign_in,
+    stock,
+)
 from services.ops.console.session import SignInFirst, is_followed_link, visitor_of
 from services.ops.ops import Ops
 
@@ -44,7 +53,7 @@ def install(app: FastAPI, ops: Ops, tokens: Tokens) -> FastAPI:
     console = FastAPI(title="orderflow console", openapi_url=None, redirect_slashes=False)
     console.state.ops = ops
     console.state.tokens = tokens
-    for rooms in (sign_in, overview, orders, live, dead_letters, sagas, audit):
+    for rooms in (sign_in, overview, orders, live, stock, dead_letters, sagas, audit):
         console.include_router(rooms.router)
     console.mount("/static", StaticFiles(directory=STATIC))
     console.add_exception_handler(SignInFirst, _sign_in_first)

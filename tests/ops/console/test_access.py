@@ -32,18 +32,27 @@ ROUTES = [
 ]
 FOR_EVERYBODY = {("GET", "/sign-in"), ("POST", "/sign-in")}
 FOR_SIGNED_IN = {("POST", "/sign-out")}
+FIELDS = {"service": "order", "parked_id": str(10**12), "reason": "a test", "id": str(uuid4())}
+"""Of all forms: what changes nothing, whoever posts it."""
 
 
 def test_the_matrix_knows_every_route() -> None:
     assert len(ROUTES) >= 17
     assert {path for method, path in ROUTES if method == "POST"} == {
-        *("/sign-in", "/sign-out", "/dead-letters/replay", "/dead-letters/discard")
+        *("/sign-in", "/sign-out", "/dead-letters/replay", "/dead-letters/discard"),
+        "/stock/{product}/adjust",
     }
 
 
 def address(path: str) -> str:
     # No route of a stream that would never end: this order is nobody's.
-    return path.format(order=uuid4(), service="order", parked_id=10**12)
+    return path.format(
+        order=uuid4(),
+        service="order",
+        parked_id=10**12,
+        product=uuid4(),
+        adjustment_id=uuid4(),
+    )
 
 
 @pytest.mark.parametrize("role", ["nobody", "customer", "viewer", "admin"])
@@ -54,8 +63,7 @@ async def test_who_may_do_what(visitor: Somebody, role: str) -> None:
     for method, path in sorted(ROUTES, key=lambda route: route in FOR_SIGNED_IN):
         if method == "POST":
             csrf = (await visitor.see("/sign-in")).csrf if role == "nobody" else session.csrf
-            fields = {"service": "order", "parked_id": str(10**12), "reason": "a test"}
-            seen = await visitor.post(address(path), csrf=csrf, **fields)
+            seen = await visitor.post(address(path), csrf=csrf, **FIELDS)
         else:
             query = {"id": str(uuid4()), "service": "order", "cause": "none"}
             seen = await visitor.see(address(path), **query)
@@ -160,10 +168,16 @@ async def test_signing_out_takes_the_token_from_the_browser(viewer: Somebody) ->
 # -- forms -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/dead-letters/replay", "/dead-letters/discard", "/sign-out"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/dead-letters/replay", "/dead-letters/discard", "/sign-out"),
+        "/stock/0190a3b2-7c4d-7e8f-9a0b-000000000002/adjust",
+    ],
+)
 async def test_no_form_of_another_is_taken(watch: Watch, admin: Somebody, path: str) -> None:
     await watch.hears(letter(17))
-    fields = {"service": "payment", "parked_id": "17", "reason": "because"}
+    fields = FIELDS | {"service": "payment", "parked_id": "17", "delta": "5"}
     stranger = "0" * 64
     for csrf in ({}, {"csrf": ""}, {"csrf": stranger}):
         seen = await admin.post(path, **fields, **csrf)
@@ -235,6 +249,7 @@ async def test_elsewhere_than_on_this_machine_a_cookie_needs_https(
 
 PAGES: list[tuple[str, dict[str, Any]]] = [
     *(("/", {}), ("/orders", {}), ("/sagas", {}), ("/audit", {}), ("/dead-letters", {})),
+    ("/stock", {}),
     *(("/sign-in", {}), ("/nothing", {}), ("/orders/x", {}), ("/static/live.js", {})),
 ]
 
