@@ -19,6 +19,7 @@ from services.kit.problems import RETRY_AFTER_SECONDS, ApiProblem
 from services.ops.console.pages import page
 from services.ops.console.routes import (
     audit,
+    bulks,
     dead_letters,
     live,
     orders,
@@ -53,7 +54,7 @@ def install(app: FastAPI, ops: Ops, tokens: Tokens) -> FastAPI:
     console = FastAPI(title="orderflow console", openapi_url=None, redirect_slashes=False)
     console.state.ops = ops
     console.state.tokens = tokens
-    for rooms in (sign_in, overview, orders, live, stock, dead_letters, sagas, audit):
+    for rooms in (sign_in, overview, orders, live, bulks, stock, dead_letters, sagas, audit):
         console.include_router(rooms.router)
     console.mount("/static", StaticFiles(directory=STATIC))
     console.add_exception_handler(SignInFirst, _sign_in_first)

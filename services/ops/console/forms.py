@@ -15,6 +15,7 @@ Problems = dict[str, str]
 """By the name of a field: what is wrong with it."""
 
 NO_REASON: Final = f"Say why, in at most {LONGEST_REASON} characters: it is kept with your name"
+_RESTOCK: Final = {"": None, "yes": True, "no": False}
 _NOT_TAKEN: Final = {
     409: "This form was sent before, and said something else then: that is what counts. If you "
     "want this as well, send it once more",
@@ -34,11 +35,24 @@ def read_reason(form: Form, problems: Problems) -> str:
 
 
 def read_id(form: Form) -> UUID:
-    """Raises ApiProblem (400) where it is missing: then the form is not one of ours."""
+    """Raises ApiProblem (400) where it is missing."""
     found = uuid_of(form.text("id"))
     if found is None:
-        raise ApiProblem(400, "The form is not complete: load the page again")
+        raise incomplete()
     return found
+
+
+def read_restock(form: Form) -> bool | None:
+    """Whether goods are put back; None leaves it to what was shipped. Raises ApiProblem (400)."""
+    try:
+        return _RESTOCK[form.text("restock")]
+    except KeyError:
+        raise incomplete() from None
+
+
+def incomplete() -> ApiProblem:
+    """Something is missing, or none of what was offered: no form of ours is like that."""
+    return ApiProblem(400, "The form is not complete: load the page again")
 
 
 def uuid_of(text: str) -> UUID | None:

@@ -32,7 +32,8 @@ ROUTES = [
 ]
 FOR_EVERYBODY = {("GET", "/sign-in"), ("POST", "/sign-in")}
 FOR_SIGNED_IN = {("POST", "/sign-out")}
-FIELDS = {"service": "order", "parked_id": str(10**12), "reason": "a test", "id": str(uuid4())}
+FIELDS = {"service": "order", "parked_id": str(10**12), "reason": "a test"}
+FIELDS |= {"id": str(uuid4()), "action": "cancel", "order": str(uuid4())}
 """Of all forms: what changes nothing, whoever posts it."""
 
 
@@ -40,7 +41,7 @@ def test_the_matrix_knows_every_route() -> None:
     assert len(ROUTES) >= 17
     assert {path for method, path in ROUTES if method == "POST"} == {
         *("/sign-in", "/sign-out", "/dead-letters/replay", "/dead-letters/discard"),
-        "/stock/{product}/adjust",
+        *("/bulks", "/orders/{order}/refund", "/stock/{product}/adjust"),
     }
 
 
@@ -52,6 +53,7 @@ def address(path: str) -> str:
         parked_id=10**12,
         product=uuid4(),
         adjustment_id=uuid4(),
+        bulk_id=uuid4(),
     )
 
 
@@ -172,7 +174,7 @@ async def test_signing_out_takes_the_token_from_the_browser(viewer: Somebody) ->
     "path",
     [
         *("/dead-letters/replay", "/dead-letters/discard", "/sign-out"),
-        "/stock/0190a3b2-7c4d-7e8f-9a0b-000000000002/adjust",
+        *(f"/stock/{uuid4()}/adjust", f"/orders/{uuid4()}/refund", "/bulks"),
     ],
 )
 async def test_no_form_of_another_is_taken(watch: Watch, admin: Somebody, path: str) -> None:
@@ -249,7 +251,7 @@ async def test_elsewhere_than_on_this_machine_a_cookie_needs_https(
 
 PAGES: list[tuple[str, dict[str, Any]]] = [
     *(("/", {}), ("/orders", {}), ("/sagas", {}), ("/audit", {}), ("/dead-letters", {})),
-    ("/stock", {}),
+    *(("/stock", {}), ("/bulks", {})),
     *(("/sign-in", {}), ("/nothing", {}), ("/orders/x", {}), ("/static/live.js", {})),
 ]
 

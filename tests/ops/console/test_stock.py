@@ -9,18 +9,9 @@ from contracts.message import new_message_id
 from contracts.order import Problem
 from services.kit.work import utc_now
 from tests.ops.conftest import Watch
-from tests.ops.console.conftest import Seen, Somebody
+from tests.ops.console.conftest import Somebody
 from tests.ops.console.test_orders import HOSTILE
 from tests.ops.stock import adjusted, audited, told
-
-
-def fields_of(seen: Seen) -> dict[str, str]:
-    """What is hidden in the form of a page."""
-    return {
-        attrs["name"] or "": attrs["value"] or ""
-        for _, attrs in seen.elements
-        if attrs.get("type") == "hidden"
-    }
 
 
 def listed(links: list[str]) -> list[str]:
@@ -112,14 +103,14 @@ async def test_an_adjustment_is_asked_for_once_and_shows_what_really_came_of_it(
     lily = uuid4()
     await watch.hears(told(lily, 1, 4))
     page = await admin.see(f"/stock/{lily}")
-    fields = fields_of(page) | {"delta": "-6", "reason": " broken "}
+    fields = page.hidden | {"delta": "-6", "reason": " broken "}
     first = await admin.post(f"/stock/{lily}/adjust", **fields)
     again = await admin.post(f"/stock/{lily}/adjust", **fields)
     assert first.status == again.status == 303
     address = first.answer.headers["location"].removeprefix("/console")
     assert again.answer.headers["location"] == f"/console{address}"
     assert await asked_for(watch) == [(lily, -6, "naledi", "broken")]
-    assert fields_of(await admin.see(f"/stock/{lily}"))["id"] != fields["id"]
+    assert (await admin.see(f"/stock/{lily}")).hidden["id"] != fields["id"]
 
     waits = await admin.see(address)
     assert "no answer yet" in waits.text
@@ -140,13 +131,13 @@ async def test_a_form_that_says_something_else_under_its_old_id_is_told(
 ) -> None:
     lily = uuid4()
     await watch.hears(told(lily, 1, 4))
-    fields = fields_of(await admin.see(f"/stock/{lily}")) | {"delta": "5", "reason": "found"}
+    fields = (await admin.see(f"/stock/{lily}")).hidden | {"delta": "5", "reason": "found"}
     assert (await admin.post(f"/stock/{lily}/adjust", **fields)).status == 303
     other = await admin.post(f"/stock/{lily}/adjust", **fields | {"delta": "6"})
     assert other.status == 422
     assert "said something else then" in other.text
     # What is shown has a new id: sent once more, it is another adjustment.
-    once_more = fields_of(other) | {"delta": "6", "reason": "found"}
+    once_more = other.hidden | {"delta": "6", "reason": "found"}
     assert (await admin.post(f"/stock/{lily}/adjust", **once_more)).status == 303
     assert [row[1] for row in await asked_for(watch)] == [5, 6]
     old = await admin.post(
@@ -169,8 +160,8 @@ async def test_what_cannot_be_asked_for_is_said_at_its_field(
     lily = uuid4()
     await watch.hears(told(lily, 1, 4))
     page = await admin.see(f"/stock/{lily}")
-    fields = fields_of(page) | {"delta": "+5", "reason": "found"} | {field: written}
+    fields = page.hidden | {"delta": "+5", "reason": "found"} | {field: written}
     seen = await admin.post(f"/stock/{lily}/adjust", **fields)
     assert seen.status == 422
-    assert [attrs["name"] for _, attrs in seen.elements if "aria-invalid" in attrs] == [field]
+    assert seen.marked == [field]
     assert await asked_for(watch) == []
