@@ -8,6 +8,7 @@ import pytest
 
 from contracts.message import new_message_id
 from contracts.order import CommandRefused, OrderStatus
+from services.ops.console.words import minor_units
 from tests.messages import outgoing
 from tests.ops.conftest import Watch
 from tests.ops.console.conftest import Seen, Somebody, updated
@@ -213,3 +214,16 @@ async def test_an_order_that_was_not_paid_offers_no_refund(watch: Watch, admin: 
     seen = await admin.post(f"/orders/{order}/refund", **fields, restock="", reason="x")
     assert seen.status == 422
     assert "Nothing is known here that could be refunded" in seen.text
+
+
+@pytest.mark.parametrize(
+    ("written", "currency", "expected"),
+    [
+        *(("12", "zar", 1200), ("12.", "eur", 1200), ("0.05", "eur", 5)),
+        *(("12", "jpy", 12), ("12.5", "jpy", None), ("1.234", "kwd", 1234)),
+    ],
+)
+def test_amounts_are_read_as_their_currency_writes_them(
+    written: str, currency: str, expected: int | None
+) -> None:
+    assert minor_units(written, currency) == expected

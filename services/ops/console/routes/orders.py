@@ -12,7 +12,14 @@ from contracts.message import new_message_id
 from contracts.order import OrderStatus, PaymentStatus
 from services.kit.problems import ApiProblem
 from services.ops import bulk
-from services.ops.console.forms import Problems, not_taken, read_id, read_reason, read_restock
+from services.ops.console.forms import (
+    Problems,
+    not_taken,
+    read_id,
+    read_reason,
+    read_restock,
+    uuid_of,
+)
 from services.ops.console.pages import page
 from services.ops.console.sequence import draw, numbers
 from services.ops.console.session import Action, Form, Reader, Visitor
@@ -50,7 +57,7 @@ async def list_orders(
     chosen = _status(status, problems)
     earliest = _time(since, "from", problems)
     latest = _time(until, "to", problems)
-    last = _uuid(before)
+    last = uuid_of(before)
     ends = [end for end in (last, id_at(latest) if latest else None) if end]
     rows: list[Any] = []
     right = not any(problems.values())
@@ -193,16 +200,9 @@ async def _story(ops: Ops, visitor: Visitor, name: str) -> dict[str, Any]:
 async def _one(ops: Ops, q: str) -> UUID | None:
     if q.startswith("pi_"):
         return await orders.find_order_of_intent(ops.service.pool, q)
-    order_id = _uuid(q)
+    order_id = uuid_of(q)
     found = await orders.find_order(ops.service.pool, order_id) if order_id else None
     return found["order_id"] if found else None
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _status(text: str, problems: dict[str, str]) -> str | None:
