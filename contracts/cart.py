@@ -147,9 +147,14 @@ def add_up(lines: Sequence[CartLine]) -> Sequence[CartLine]:
     return list(summed.values())
 
 
+def decimals_of(currency: str) -> int:
+    """Digits behind the point of an amount for people."""
+    return _DECIMALS.get(currency, 2)
+
+
 def format_money(amount: int, currency: str) -> str:
     """An amount of minor units for people: `R120.00`, `EUR 12.50`, `JPY 1200`."""
-    decimals = _DECIMALS.get(currency, 2)
+    decimals = decimals_of(currency)
     whole, rest = divmod(amount, 10**decimals)
     number = f"{whole}.{rest:0{decimals}d}" if decimals else str(whole)
     return f"R{number}" if currency == "zar" else f"{currency.upper()} {number}"

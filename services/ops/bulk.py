@@ -66,17 +66,18 @@ async def look(db: Connection, bulk_id: UUID) -> dict[str, Any]:
     found = await bulks.find_bulk(db, bulk_id)
     if found is None:
         return {}
-    goal = Action(found["action"]).goal
+    # A part of the money does not make an order refunded.
+    goal = Action(found["action"]).goal if found["amount"] is None else None
     orders = [dict(row) for row in await bulks.find_orders(db, bulk_id)]
     return {**found, "orders": [{**row, "outcome": _outcome(row, goal)} for row in orders]}
 
 
-def _outcome(row: dict[str, Any], goal: OrderStatus) -> str:
+def _outcome(row: dict[str, Any], goal: OrderStatus | None) -> str:
     """`waiting` until the order service has answered; an order that is there already it does not
     answer for."""
     if row["answered_at"] is not None:
         return "refused" if row["problem"] else "accepted"
-    return "nothing to do" if row["status"] == goal else "waiting"
+    return "nothing to do" if goal and row["status"] == goal else "waiting"
 
 
 def _command(bulk: Bulk, order_id: UUID) -> Message:
@@ -85,6 +86,6 @@ def _command(bulk: Bulk, order_id: UUID) -> Message:
         case Action.CANCEL:
             return CancelOrder(**who, by_staff=True)
         case Action.REFUND:
-            return RefundOrder(**who, restock=bulk.restock)
+            return RefundOrder(**who, amount=bulk.amount, restock=bulk.restock)
         case action:
             return ChangeOrderStatus(**who, status=action.goal)

@@ -20,6 +20,7 @@ from contracts.order import (
     OrderUpdated,
     RefundOrder,
 )
+from contracts.payment import RefundFailed, RefundPayment
 from services.kit.messages import Incoming, Record, Unreadable, storable
 from services.kit.processor import Item
 from services.kit.work import Work
@@ -57,8 +58,11 @@ async def observe(work: Work, items: Sequence[Item]) -> None:
         await orders.save_newer_states(work.db, changes)
     if views := [m.message for m in _of(heard, OrderUpdated)]:
         await orders.save_newer_views(work.db, views)
-    if to_commands := [a for m in _of(heard, OrderAudited, CommandRefused) if (a := _answer(m))]:
+    answers = _of(heard, OrderAudited, CommandRefused, RefundPayment)
+    if to_commands := [answer for m in answers if (answer := _answer(m))]:
         await bulks.save_answers(work.db, to_commands, work.now)
+    if failures := [failure for m in _of(heard, RefundFailed) if (failure := _failure(m.message))]:
+        await bulks.save_failures(work.db, failures, work.now)
     if parked := _of(heard, MessageParked):
         await letters.save_parked(work.db, parked)
     if changed := _of(heard, ParkedMessageChanged):
@@ -77,8 +81,11 @@ def _of(heard: Sequence[Incoming[Any]], *kinds: type) -> list[Incoming[Any]]:
     return [m for m in heard if isinstance(m.message, kinds)]
 
 
-def _answer(m: Incoming[OrderAudited | CommandRefused]) -> bulks.Answered | None:
-    """What a person's command led to; None where it was something else that changed the order."""
+def _answer(m: Incoming[OrderAudited | CommandRefused | RefundPayment]) -> bulks.Answered | None:
+    """What a person's command led to; None where it was something else that changed the order.
+
+    Of a refund of a part the order service tells nobody but the payment service.
+    """
     if isinstance(m.message, OrderAudited) and m.message.action not in _BY_STAFF:
         return None  # most records: before their cause is read
     cause = _cause(m, m.envelope)
@@ -87,6 +94,13 @@ def _answer(m: Incoming[OrderAudited | CommandRefused]) -> bulks.Answered | None
     if isinstance(m.message, CommandRefused):
         return bulks.Answered(cause, storable(mask(m.message.reason)))
     return bulks.Answered(cause)
+
+
+def _failure(message: RefundFailed) -> bulks.Answered | None:
+    """Of a refund of a part, whose id is that of the command; others are tried again."""
+    if message.refund_id is None:
+        return None
+    return bulks.Answered(message.refund_id, storable(mask(message.message)))
 
 
 # -- the timeline ------------------------------------------------------------------------------

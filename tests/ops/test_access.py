@@ -34,6 +34,7 @@ LEAST_ROLE: Final[dict[str, str]] = {
     "GET /readyz": "nobody",
     "GET /v1/audit": "viewer",
     "GET /v1/audit/verdict": "viewer",
+    "GET /v1/bulks": "viewer",
     "PUT /v1/bulks/{bulk_id}": "admin",  # to cancel, as it is asked here; more of it below
     "GET /v1/bulks/{bulk_id}": "viewer",
     "GET /v1/dead-letters": "viewer",
@@ -58,6 +59,10 @@ LEAST_ROLE: Final[dict[str, str]] = {
     "GET /console/": "viewer",
     "GET /console/audit": "viewer",
     "GET /console/audit/verdict": "viewer",
+    "GET /console/bulks": "viewer",
+    "GET /console/bulks/new": "viewer",
+    "POST /console/bulks": "admin",  # to cancel, as above
+    "GET /console/bulks/{bulk_id}": "viewer",
     "GET /console/dead-letters": "viewer",
     "GET /console/dead-letters/cause": "viewer",
     "GET /console/dead-letters/{service}/{parked_id}": "viewer",
@@ -68,9 +73,15 @@ LEAST_ROLE: Final[dict[str, str]] = {
     "GET /console/orders/{order}": "viewer",
     "GET /console/orders/{order}/events": "viewer",
     "GET /console/orders/{order}/now": "viewer",
+    "POST /console/orders/{order}/refund": "admin",
     "GET /console/overview/lag": "viewer",
     "GET /console/overview/now": "viewer",
     "GET /console/sagas": "viewer",
+    "GET /console/stock": "viewer",
+    "GET /console/stock/{product}": "viewer",
+    "GET /console/stock/{product}/now": "viewer",
+    "POST /console/stock/{product}/adjust": "admin",
+    "GET /console/stock/adjustments/{adjustment_id}": "viewer",
     "POST /console/sign-out": "customer",
 }
 TOKENS: Final = {
@@ -121,10 +132,14 @@ async def ask(client: httpx.AsyncClient, role: str, method: str, path: str) -> h
         service="order",
         parked_id=10**12,
         product_id=uuid4(),
+        product=uuid4(),
         adjustment_id=new_message_id(),
         bulk_id=new_message_id(),
     )
-    given, query = TOKENS[role], {"id": str(uuid4()), "service": "order", "cause": "none"}
+    given, query = (
+        TOKENS[role],
+        {"id": str(uuid4()), "service": "order", "cause": "none", "action": "cancel"},
+    )
     if not path.startswith("/console"):
         headers = {"Authorization": f"Bearer {given}"} if given else {}
         body = None if method == "GET" else BODY
@@ -144,7 +159,15 @@ BODY: Final[Any] = {
     "order_ids": [str(uuid4())],
     "reason": "a test",
 }
-FORM: Final = {"service": "order", "parked_id": str(10**12), "reason": "a test", "token": "none"}
+FORM: Final = {
+    "service": "order",
+    "parked_id": str(10**12),
+    "reason": "a test",
+    "token": "none",
+    "id": str(new_message_id()),
+    "action": "cancel",
+    "order": str(uuid4()),
+}
 
 
 def as_expected(answer: httpx.Response, role: str, least: str, *, console: bool) -> bool:

@@ -7,6 +7,7 @@ import pytest
 from contracts.audit import OrderAudited
 from contracts.message import Message, new_message_id
 from contracts.order import CommandRefused, OrderStatus, OrderUpdated, PaymentStatus
+from contracts.payment import RefundFailed, RefundPayment
 from services.ops import bulk
 from services.ops.asking import OtherRequest, UnusableId
 from services.ops.bulk import Action, UnknownOrders
@@ -123,6 +124,32 @@ async def test_the_first_answer_stays(watch: Watch, *, in_one_batch: bool) -> No
     assert await outcomes(watch, wanted.id) == {order_id: ("accepted", None)}
 
 
+@pytest.mark.parametrize("fails_first", [True, False])
+async def test_a_part_of_a_refund_is_taken_on_and_may_still_fail(
+    watch: Watch, *, fails_first: bool
+) -> None:
+    """The order service tells only the payment service; topics come in any order."""
+    order_id = uuid4()
+    wanted = Bulk(new_message_id(), Action.REFUND, None, "naledi", "scratch", 40)
+    # An order that is refunded already may hold money again, and is asked about all the same.
+    await watch.hears(updated(order_id, OrderStatus.REFUNDED))
+    assert await ask(watch, wanted, order_id) == {order_id: "waiting"}
+    command = await command_of(watch, wanted.id, order_id)
+    part = {"order_id": order_id, "refund_id": command}
+    taken = outgoing(RefundPayment(**part, amount=40, reason="scratch"))
+    taken = taken._replace(causation_id=str(command))
+    failed = RefundFailed(**part, message="no account", amount_refunded=0, payment_version=3)
+    others = failed.model_copy(update={"refund_id": uuid4()})
+    if fails_first:
+        await watch.hears(failed)
+        await watch.hears(taken)
+    else:
+        await watch.hears(taken, others, failed.model_copy(update={"refund_id": None}))
+        assert await outcomes(watch, wanted.id) == {order_id: ("accepted", None)}
+        await watch.hears(failed)
+    assert await outcomes(watch, wanted.id) == {order_id: ("refused", "no account")}
+
+
 async def test_an_order_that_is_there_already_needs_nothing(watch: Watch) -> None:
     order_id, wanted = uuid4(), Bulk(new_message_id(), Action.CANCEL, None, "naledi", "twice")
     await watch.hears(updated(order_id, OrderStatus.CANCELLED))
@@ -140,6 +167,8 @@ async def test_asked_twice_is_asked_once(watch: Watch) -> None:
         await ask(watch, packing(wanted.id, reason="another"), order_id)
     with pytest.raises(OtherRequest):
         await ask(watch, wanted, uuid4())
+    with pytest.raises(OtherRequest):
+        await ask(watch, wanted._replace(amount=40), order_id)
 
 
 async def test_of_orders_that_nobody_knows_nothing_is_asked(watch: Watch) -> None:

@@ -3,9 +3,11 @@
 from pathlib import Path
 from uuid import uuid4
 
+from deploy.local.stack import LocalStack
 from tests.flows.conftest import anna, becomes, client, ordered, paid, product, staff
 from tests.flows.people import Person
 from tests.ops.cli import Cli
+from tests.ops.conftest import asked_by
 
 __all__ = ["anna", "client", "product", "staff"]
 
@@ -42,6 +44,28 @@ async def test_orders_are_cancelled_and_refunded_in_bulk(
     refunded = await cli.run("bulk", "refund", second["order_id"], "--no-restock", "--reason", "x")
     assert refunded.code == 0, refunded.err or refunded.out
     await becomes(anna, second, status="refunded", payment_status="refunded")
+
+
+async def test_a_part_is_refunded_of_one_order_only(
+    cli: Cli, anna: Person, product: str, stack: LocalStack
+) -> None:
+    first, second = await paid(anna, product), await paid(anna, product)
+    part = ("--amount", "4000", "--reason", "a scratch")
+    refunded = await cli.run("bulk", "refund", first["order_id"], *part, "--json")
+    assert refunded.code == 0, refunded.err or refunded.out
+    assert refunded.json[0]["outcome"] == "accepted"
+    shown = await becomes(anna, first, status="confirmed", payment_status="partially_refunded")
+    assert shown["amount_refunded"] == 4000
+    both = await cli.run("bulk", "refund", first["order_id"], second["order_id"], *part)
+    assert "only one order's money is refunded in part" in both.err
+    other = await cli.run("bulk", "cancel", second["order_id"], *part)
+    assert "only one order's money is refunded in part" in other.err
+    too_much = ("--amount", "8001", "--reason", "a scratch")
+    refused = await cli.run("bulk", "refund", first["order_id"], *too_much)
+    assert "only 8000 of the payment is left to refund" in refused.out
+    async with asked_by(stack, "vusi", "viewer") as api:
+        newest = (await api.get("/v1/bulks", params={"limit": 1})).json()
+    assert [(row["amount"], row["orders"], row["refused"]) for row in newest] == [(8001, 1, 1)]
 
 
 async def test_what_people_are_told(cli: Cli) -> None:

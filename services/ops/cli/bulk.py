@@ -41,6 +41,12 @@ def bulk(
         bool | None,
         typer.Option(help="Of a refund; without, what has not been shipped.", show_default=False),
     ] = None,
+    amount: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of a refund of one order: a part, in minor units.", show_default=False
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Move many orders along, cancel or refund them, and say what became of each.
@@ -60,6 +66,7 @@ def bulk(
                 "action": action.value,
                 "order_ids": wanted[start : start + AT_ONCE],
                 "restock": restock,
+                "amount": amount,
                 "reason": reason,
             }
             outcomes += _have_done(client, body, progress, task, start)

@@ -2,6 +2,7 @@
 
 app.py           the pages' application, mounted under /console, and its errors
 session.py       who looks: the token in a cookie, and the proof that a form is ours
+forms.py         what each form that asks for something has: a reason, and an id
 pages.py         templates, and what every page is told
 words.py         times, ages and money as people read them
 sequence.py      an order's messages as a sequence diagram

@@ -18,7 +18,17 @@ from services.kit.errors import INFRASTRUCTURE, is_infrastructure
 from services.kit.problems import RETRY_AFTER_SECONDS, ApiProblem
 from services.ops.console.pages import page
 from services.ops.console.proxies import Proxies
-from services.ops.console.routes import audit, dead_letters, live, orders, overview, sagas, sign_in
+from services.ops.console.routes import (
+    audit,
+    bulks,
+    dead_letters,
+    live,
+    orders,
+    overview,
+    sagas,
+    sign_in,
+    stock,
+)
 from services.ops.console.session import SignInFirst, is_followed_link, visitor_of
 from services.ops.ops import Ops
 
@@ -46,7 +56,7 @@ def install(app: FastAPI, ops: Ops, tokens: Tokens) -> FastAPI:
     console.state.ops = ops
     console.state.tokens = tokens
     console.state.proxies = Proxies(ops.settings)
-    for rooms in (sign_in, overview, orders, live, dead_letters, sagas, audit):
+    for rooms in (sign_in, overview, orders, live, bulks, stock, dead_letters, sagas, audit):
         console.include_router(rooms.router)
     console.mount("/static", StaticFiles(directory=STATIC))
     console.add_exception_handler(SignInFirst, _sign_in_first)

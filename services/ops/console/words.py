@@ -3,8 +3,9 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from contracts.cart import format_money
+from contracts.cart import decimals_of, format_money
 
+_LONGEST_AMOUNT = 18
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
 
 
@@ -46,6 +47,16 @@ def lapse(length: timedelta) -> str:
 
 def money(amount: int | None, currency: str | None) -> str:
     return "-" if amount is None or currency is None else format_money(amount, currency)
+
+
+def minor_units(text: str, currency: str) -> int | None:
+    """The amount that somebody wrote, as `12.50`; None where it is none of that currency."""
+    whole, _, rest = text.partition(".")
+    decimals = decimals_of(currency)
+    digits = whole + rest.ljust(decimals, "0")
+    if not whole or len(rest) > decimals or not (digits.isascii() and digits.isdigit()):
+        return None
+    return int(digits) if len(digits) <= _LONGEST_AMOUNT else None
 
 
 def id_at(at: datetime) -> UUID:

@@ -3,7 +3,7 @@
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Depends
+from fastapi import APIRouter, Depends, Query
 from pydantic import BaseModel, Field
 
 from services.kit.auth import Caller
@@ -13,6 +13,7 @@ from services.ops.access import May, Task, demand, task_of
 from services.ops.asking import OtherRequest, Reason, UnusableId
 from services.ops.bulk import Action, UnknownOrders
 from services.ops.ops import TheOps, Viewer
+from services.ops.store import bulks
 from services.ops.store.bulks import Bulk
 
 router = APIRouter(prefix="/v1/bulks", tags=["orders"])
@@ -28,7 +29,22 @@ class Request(BaseModel):
     restock: Annotated[
         bool | None, Field(description="of a refund; null restocks what has not been shipped")
     ] = None
+    amount: Annotated[
+        int | None,
+        Field(gt=0, strict=True, description="of a refund of one order: a part, in minor units"),
+    ] = None
     reason: Reason
+
+
+@router.get("", summary="List bulks, the newest first")
+async def list_bulks(
+    ops: TheOps,
+    _caller: Viewer,
+    before: Annotated[UUID | None, Query(description="the last id of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> list[Json]:
+    """With the number of their orders, of those that were answered, and of those refused."""
+    return [dict(row) for row in await bulks.list_bulks(ops.service.pool, before, limit)]
 
 
 @router.put("/{bulk_id}", status_code=202, summary="Have something done to many orders")
@@ -39,10 +55,13 @@ async def ask(
     body: Request,
 ) -> Json:
     """Once for each id: a UUIDv7 that the caller makes. Each order is taken or refused by itself;
-    its `outcome` changes from `waiting` when the order service has answered: ask with GET. To
-    cancel and to refund need the role admin."""
+    its `outcome` changes from `waiting` when the order service has answered: ask with GET. A part
+    of a refund that Stripe did not carry out becomes `refused` later. To cancel and to refund need
+    the role admin."""
     demand(caller, task_of(body.action))
-    wanted = Bulk(bulk_id, body.action, body.restock, caller.customer_id, body.reason)
+    if body.amount and (body.action is not Action.REFUND or len(set(body.order_ids)) > 1):
+        raise ApiProblem(422, "amount: only one order's money is refunded in part")
+    wanted = Bulk(bulk_id, body.action, body.restock, caller.customer_id, body.reason, body.amount)
     try:
         async with ops.service.transaction(publish="later") as work:
             return await bulk.ask(work, wanted, body.order_ids)

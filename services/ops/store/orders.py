@@ -88,6 +88,13 @@ async def find_order(pool: Pool, order_id: UUID) -> asyncpg.Record | None:
     return await pool.fetchrow("SELECT * FROM orders WHERE order_id = $1", order_id)
 
 
+async def find_orders(pool: Pool, order_ids: Sequence[UUID]) -> list[asyncpg.Record]:
+    """Those of these orders that are known, the newest first."""
+    return await pool.fetch(
+        "SELECT * FROM orders WHERE order_id = ANY($1) ORDER BY order_id DESC", order_ids
+    )
+
+
 async def find_order_of_intent(pool: Pool, payment_intent_id: str) -> UUID | None:
     found: UUID | None = await pool.fetchval(
         "SELECT order_id FROM orders WHERE payment_intent_id = $1", payment_intent_id

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import httpx
 import pytest
+from fastapi import FastAPI
 
 from contracts.order import OrderStatus, OrderUpdated, PaymentStatus
 from deploy.local.tokens import token
@@ -64,6 +65,20 @@ class Seen:
             attrs["value"] or "" for _, attrs in self.elements if attrs.get("name") == "csrf"
         )
 
+    @property
+    def hidden(self) -> dict[str, str]:
+        """What the forms carry by themselves; of fields of one name the last."""
+        return {
+            attrs["name"] or "": attrs["value"] or ""
+            for _, attrs in self.elements
+            if attrs.get("type") == "hidden"
+        }
+
+    @property
+    def marked(self) -> list[str | None]:
+        """The fields that are said to be wrong."""
+        return [attrs["name"] for _, attrs in self.elements if "aria-invalid" in attrs]
+
     def _parsed(self) -> _Text:
         parser = _Text()
         parser.feed(self.answer.text)
@@ -89,8 +104,8 @@ class Somebody:
 
 
 @pytest.fixture
-async def visitor(watch: Watch) -> AsyncIterator[Somebody]:
-    """In front of a console whose database `watch` fills."""
+def console(watch: Watch) -> FastAPI:
+    """The ops service's web application, whose database `watch` fills."""
     service, app = build(
         OpsSettings(
             database_url="postgresql://", kafka_bootstrap_servers="nobody:1", jwt_secret=SECRET
@@ -98,7 +113,12 @@ async def visitor(watch: Watch) -> AsyncIterator[Somebody]:
     )
     service.pool = watch.pool
     service._unit_of_work = watch.work
-    transport = httpx.ASGITransport(app, raise_app_exceptions=False)
+    return app
+
+
+@pytest.fixture
+async def visitor(console: FastAPI) -> AsyncIterator[Somebody]:
+    transport = httpx.ASGITransport(console, raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield Somebody(client)
 
@@ -122,7 +142,12 @@ async def admin(visitor: Somebody) -> Somebody:
 
 
 def updated(
-    order_id: UUID, *, version: int = 1, status: str = "pending", customer: str = "anna"
+    order_id: UUID,
+    *,
+    version: int = 1,
+    status: str = "pending",
+    customer: str = "anna",
+    payment: str = "unpaid",
 ) -> OrderUpdated:
     """How an order is published."""
     at = datetime(2026, 11, 24, 8, version, tzinfo=UTC)
@@ -131,7 +156,7 @@ def updated(
         customer_id=customer,
         version=version,
         status=OrderStatus(status),
-        payment_status=PaymentStatus.UNPAID,
+        payment_status=PaymentStatus(payment),
         total=12000,
         currency="zar",
         items=(),

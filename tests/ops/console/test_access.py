@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import uuid4
 
 import jwt
 import pytest
@@ -85,10 +86,17 @@ async def test_signing_out_takes_the_token_from_the_browser(viewer: Somebody) ->
 # -- forms -------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/dead-letters/replay", "/dead-letters/discard", "/sign-out"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/dead-letters/replay", "/dead-letters/discard", "/sign-out"),
+        *(f"/stock/{uuid4()}/adjust", f"/orders/{uuid4()}/refund", "/bulks"),
+    ],
+)
 async def test_no_form_of_another_is_taken(watch: Watch, admin: Somebody, path: str) -> None:
     await watch.hears(letter(17))
-    fields = {"service": "payment", "parked_id": "17", "reason": "because"}
+    fields = {"service": "payment", "parked_id": "17", "delta": "5", "reason": "a test"}
+    fields |= {"id": str(uuid4()), "action": "cancel", "order": str(uuid4())}
     stranger = "0" * 64
     for csrf in ({}, {"csrf": ""}, {"csrf": stranger}):
         seen = await admin.post(path, **fields, **csrf)
@@ -160,6 +168,7 @@ async def test_elsewhere_than_on_this_machine_a_cookie_needs_https(
 
 PAGES: list[tuple[str, dict[str, Any]]] = [
     *(("/", {}), ("/orders", {}), ("/sagas", {}), ("/audit", {}), ("/dead-letters", {})),
+    *(("/stock", {}), ("/bulks", {})),
     *(("/sign-in", {}), ("/nothing", {}), ("/orders/x", {}), ("/static/live.js", {})),
 ]
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from services.kit.problems import ApiProblem
 from services.ops.access import Task
-from services.ops.asking import LONGEST_REASON
+from services.ops.console.forms import NO_REASON, is_reason
 from services.ops.console.pages import page
 from services.ops.console.session import Form, FormTo, Reader, Visitor
 from services.ops.ops import Ops, TheOps
@@ -98,9 +98,7 @@ async def _act(request: Request, ops: Ops, form: Form, operation: Operation) -> 
     """One message, or those of a cause that are parked: the first hundred, in order."""
     service, reason = form.text("service"), form.text("reason")
     number, cause, kind = form.text("parked_id"), form.text("cause"), form.text("type")
-    problem = None
-    if not 0 < len(reason) <= LONGEST_REASON:
-        problem = f"Say why, in at most {LONGEST_REASON} characters: it is kept with your name"
+    problem = None if is_reason(reason) else NO_REASON
     if number:
         if problem:
             return await _letter_page(

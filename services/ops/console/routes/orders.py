@@ -5,21 +5,36 @@ from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
-from contracts.order import OrderStatus
+from contracts.message import new_message_id
+from contracts.order import OrderStatus, PaymentStatus
+from services.kit.problems import ApiProblem
+from services.ops import bulk
+from services.ops.access import Task, can, task_of
+from services.ops.console.forms import (
+    Problems,
+    not_taken,
+    read_id,
+    read_reason,
+    read_restock,
+    uuid_of,
+)
 from services.ops.console.pages import page
 from services.ops.console.sequence import draw, numbers
-from services.ops.console.session import Reader, Visitor
-from services.ops.console.words import id_at
+from services.ops.console.session import Form, FormTo, Reader, Visitor
+from services.ops.console.words import id_at, minor_units, money
 from services.ops.ops import Ops, TheOps
+from services.ops.routes import bulks
 from services.ops.routes import orders as api
 from services.ops.store import orders
 
 router = APIRouter()
 
 PAGE = 50
+_HOLDS_MONEY = frozenset({PaymentStatus.PAID, PaymentStatus.PARTIALLY_REFUNDED})
+_REFUND_FIELDS = ("how", "amount", "restock", "reason")
 
 
 @router.get("/orders")
@@ -32,8 +47,10 @@ async def list_orders(
     since: Annotated[str, Query(alias="from")] = "",
     until: Annotated[str, Query(alias="to")] = "",
     before: str = "",
+    all_: Annotated[str, Query(alias="all")] = "",
 ) -> Response:
-    """`q` is an order's id, a PaymentIntent's, or a customer's; the first two lead to the order."""
+    """`q` is an order's id, a PaymentIntent's, or a customer's; the first two lead to the order.
+    `all` marks each order of the page as chosen."""
     q = q.strip()
     if found := await _one(ops, q):
         return RedirectResponse(f"/console/orders/{found}", 303)
@@ -41,7 +58,7 @@ async def list_orders(
     chosen = _status(status, problems)
     earliest = _time(since, "from", problems)
     latest = _time(until, "to", problems)
-    last = _uuid(before)
+    last = uuid_of(before)
     ends = [end for end in (last, id_at(latest) if latest else None) if end]
     rows: list[Any] = []
     right = not any(problems.values())
@@ -56,6 +73,7 @@ async def list_orders(
         )
     asked = {"q": q, "status": status, "from": since, "to": until}
     query = {name: value for name, value in asked.items() if value}
+    here = query | ({"before": before} if last else {})
     more = len(rows) > PAGE
     rows = rows[:PAGE]
     return page(
@@ -70,19 +88,106 @@ async def list_orders(
         problems=problems,
         right=right,
         first=urlencode(query) if last else None,
+        here=urlencode(here),
+        here_all=urlencode(here | {"all": "1"}),
+        all=bool(all_),
+        actions=[each for each in bulk.Action if can(visitor.caller, task_of(each))],
         older=urlencode(query | {"before": rows[-1]["order_id"]}) if more else None,
     )
 
 
 @router.get("/orders/{order}")
 async def show_order(request: Request, ops: TheOps, visitor: Reader, order: str) -> Response:
-    return page(request, visitor, "order.html", **await _story(ops, visitor, order))
+    return await _order_page(request, ops, visitor, order)
 
 
 @router.get("/orders/{order}/now")
 async def show_order_now(request: Request, ops: TheOps, visitor: Reader, order: str) -> Response:
     """The part of its page that changes."""
     return page(request, visitor, "order_now.html", **await _story(ops, visitor, order))
+
+
+@router.post("/orders/{order}/refund")
+async def refund(
+    request: Request,
+    ops: TheOps,
+    form: Annotated[Form, Depends(FormTo(Task.REFUND_ORDERS))],
+    order: str,
+) -> Response:
+    """All that is left, or a part. Leads to the page of its own; sent again, to the same one."""
+    found = await api.show_order(ops, form.visitor.caller, order)
+    problems: Problems = {}
+    chosen, reason = read_id(form), read_reason(form, problems)
+    amount = _amount(form, found, problems)
+    if not problems:
+        body = bulks.Request(
+            action=bulk.Action.REFUND,
+            order_ids=[found["order_id"]],
+            # A part is money only.
+            restock=read_restock(form) if amount is None else None,
+            amount=amount,
+            reason=reason,
+        )
+        try:
+            await bulks.ask(ops, form.visitor.caller, chosen, body)
+        except ApiProblem as error:
+            problems["id"] = not_taken(error)
+        else:
+            return RedirectResponse(f"/console/bulks/{chosen}", 303)
+    return await _order_page(request, ops, form.visitor, order, form, problems)
+
+
+def _amount(form: Form, order: dict[str, Any], problems: Problems) -> int | None:
+    """Of a part; None is all that is left, as far as the order service knows."""
+    how, written = form.text("how"), form.text("amount")
+    left = _left(order)
+    if how == "all" and not written:
+        return None
+    if how not in ("all", "part"):
+        problems["how"] = "Choose one of the two"
+    elif how == "all":
+        problems["amount"] = "Leave it empty, or choose a part"
+    elif not left:
+        problems["amount"] = "Nothing is known here that could be refunded"
+    else:
+        amount = minor_units(written, order["currency"])
+        if amount and amount <= left:
+            return amount
+        most = money(left, order["currency"])
+        problems["amount"] = f"Write an amount such as 12.50; {most} is left"
+    return None
+
+
+def _left(order: dict[str, Any]) -> int:
+    """What could be refunded, in minor units."""
+    if order["payment_status"] not in _HOLDS_MONEY or not order["total"]:
+        return 0
+    return max(order["total"] - (order["amount_refunded"] or 0), 0)
+
+
+async def _order_page(
+    request: Request,
+    ops: Ops,
+    visitor: Visitor,
+    order: str,
+    form: Form | None = None,
+    problems: Problems | None = None,
+) -> Response:
+    """`form` is a refund that was not taken: shown again with what was written, and a new id."""
+    problems = problems or {}
+    story = await _story(ops, visitor, order)
+    return page(
+        request,
+        visitor,
+        "order.html",
+        status=422 if form else 200,
+        **story,
+        left=_left(story["order"]),
+        again=form is not None,
+        new_id=new_message_id(),
+        written={name: form.text(name) if form else "" for name in _REFUND_FIELDS},
+        problems={name: problems.get(name, "") for name in ("id", *_REFUND_FIELDS)},
+    )
 
 
 async def _story(ops: Ops, visitor: Visitor, name: str) -> dict[str, Any]:
@@ -101,16 +206,9 @@ async def _story(ops: Ops, visitor: Visitor, name: str) -> dict[str, Any]:
 async def _one(ops: Ops, q: str) -> UUID | None:
     if q.startswith("pi_"):
         return await orders.find_order_of_intent(ops.service.pool, q)
-    order_id = _uuid(q)
+    order_id = uuid_of(q)
     found = await orders.find_order(ops.service.pool, order_id) if order_id else None
     return found["order_id"] if found else None
-
-
-def _uuid(text: str) -> UUID | None:
-    try:
-        return UUID(text)
-    except ValueError:
-        return None
 
 
 def _status(text: str, problems: dict[str, str]) -> str | None:
