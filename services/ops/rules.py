@@ -31,7 +31,7 @@ _PLAIN: Final = (
     *("event_type", "action", "command", "state", "status", "old_status", "new_status"),
     *("payment_status", "saga_state", "intent_status", "version", "amount", "total", "currency"),
     *("amount_received", "amount_refunded", "quantity", "payment_intent_id", "refund_id", "code"),
-    *("id", "parked_id", "attempts", "restock"),
+    *("id", "parked_id", "attempts", "restock", "rounds"),
 )
 # Written by people, or by programs that quote what people wrote.
 _FREE_TEXT: Final = ("message", "reason", "problem", "changed_by", "requested_by", "updated_by")

@@ -9,8 +9,9 @@ from services.ops.cli.audit import audit
 from services.ops.cli.bulk import bulk
 from services.ops.cli.client import Client, Failed
 from services.ops.cli.dead_letters import dead_letters
-from services.ops.cli.orders import orders, sagas
+from services.ops.cli.orders import orders
 from services.ops.cli.printing import Json, client_of, console, print_json, print_table
+from services.ops.cli.sagas import sagas
 from services.ops.cli.stock import stock
 
 app = typer.Typer(

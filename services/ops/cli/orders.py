@@ -1,4 +1,4 @@
-"""`ops orders` and `ops sagas`."""
+"""`ops orders`."""
 
 import time
 from typing import Annotated, Any
@@ -23,7 +23,6 @@ from services.ops.cli.printing import (
 )
 
 orders = typer.Typer(no_args_is_help=True, help="Orders, and what they went through.")
-sagas = typer.Typer(no_args_is_help=True, help="Orders on their way.")
 
 Order = Annotated[str, typer.Argument(help="An order's id, or its PaymentIntent's.")]
 LOOK_EVERY = 1.0
@@ -84,6 +83,7 @@ def show(context: typer.Context, order: Order, as_json: Json = False) -> None:
     print_table(
         ("time (UTC)", "of", "version", "from", "to", "action", "by"),
         (
+        out.print(f"rounds     {found['rounds']}, next try {moment(found['next_try_at'])}")
             (
                 *(moment(row["happened_at"]), row["topic"].removeprefix("audit.")),
                 *(row["version"], row["old_status"], row["new_status"], row["action"]),
@@ -167,29 +167,3 @@ def _print_trace(entries: list[Row], seen: Seen, *, head: bool) -> None:
             *(cell(entry["type"]), cell(entry["source"]), where, cell(entry["summary"])),
         )
     console().print(table)
-
-
-@sagas.command()
-def stuck(
-    context: typer.Context,
-    seconds: Annotated[
-        float | None, typer.Option(min=0, help="Waiting for at least so long.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Orders that wait for an answer: since when, whose, and whether something is parked."""
-    found = client_of(context).get("/v1/sagas/stuck", seconds=seconds)
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        ("order", "saga", "since (UTC)", "waits for", "parked"),
-        (
-            (
-                *(row["order_id"], row["saga_state"], moment(row["saga_since"])),
-                *(row["waits_for"], row["parked"]),
-            )
-            for row in found
-        ),
-        empty="no order has waited so long",
-    )

@@ -70,6 +70,20 @@ async def trace(ops: TheOps, _caller: Viewer, order: str) -> list[Json]:
 async def stuck(
     ops: TheOps,
     _caller: Viewer,
+@router.get("/sagas", summary="Orders that wait for another service's answer")
+async def list_sagas(
+    ops: TheOps,
+    _caller: Viewer,
+    state: Annotated[list[str] | None, Query(description="only in these saga states")] = None,
+    limit: Limit = 100,
+) -> list[Json]:
+    """The longest waiting first: whose answer, how many rounds brought none, when the next try is
+    (null before the first round is over), and how many of its messages are parked."""
+    states = [each for each in WAITS_FOR if state is None or each in state]
+    rows = await orders.list_stuck(ops.service.pool, states, utc_now(), limit)
+    return [{**row, "waits_for": WAITS_FOR[row["saga_state"]]} for row in rows]
+
+
     seconds: Annotated[
         float | None, Query(ge=0, description="how long at least; STUCK_AFTER_SECONDS if not said")
     ] = None,

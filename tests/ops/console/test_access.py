@@ -9,6 +9,7 @@ import pytest
 from fastapi import FastAPI
 from starlette.routing import Mount
 
+from contracts.message import new_message_id
 from deploy.local.tokens import token
 from services.ops.app import build
 from services.ops.console.session import LONGEST_TOKEN, Session
@@ -37,7 +38,8 @@ FOR_SIGNED_IN = {("POST", "/sign-out")}
 def test_the_matrix_knows_every_route() -> None:
     assert len(ROUTES) >= 17
     assert {path for method, path in ROUTES if method == "POST"} == {
-        *("/sign-in", "/sign-out", "/dead-letters/replay", "/dead-letters/discard")
+        *("/sign-in", "/sign-out", "/dead-letters/replay", "/dead-letters/discard"),
+        "/sagas/{order}/retry",
     }
 
 
@@ -55,6 +57,7 @@ async def test_who_may_do_what(visitor: Somebody, role: str) -> None:
         if method == "POST":
             csrf = (await visitor.see("/sign-in")).csrf if role == "nobody" else session.csrf
             fields = {"service": "order", "parked_id": str(10**12), "reason": "a test"}
+            fields |= {"id": str(new_message_id())}
             seen = await visitor.post(address(path), csrf=csrf, **fields)
         else:
             query = {"id": str(uuid4()), "service": "order", "cause": "none"}

@@ -1,13 +1,23 @@
-"""Orders that wait for another service's answer, the longest waiting first."""
+"""Orders that wait for another service's answer, the longest waiting first; and their next try."""
 
 from datetime import timedelta
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import RedirectResponse
 
+from contracts.message import new_message_id
+from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
+from services.ops.asking import LONGEST_REASON
+from services.ops.bulk import Action as Wanted
 from services.ops.console.pages import page
-from services.ops.console.session import Reader
-from services.ops.ops import TheOps
+from services.ops.console.session import Action, Reader, Visitor
+from services.ops.ops import Ops, TheOps
+from services.ops.routes import bulks
+from services.ops.routes import orders as api
 from services.ops.rules import WAITS_FOR
 from services.ops.store import orders
 
@@ -35,4 +45,66 @@ async def list_sagas(
         state=state if state in WAITS_FOR else "",
         most=MOST,
         stuck_after=ops.settings.stuck_after_seconds,
+    )
+
+
+@router.get("/sagas/{order}")
+async def show_saga(
+    request: Request,
+    ops: TheOps,
+    visitor: Reader,
+    order: UUID,
+    asked: Annotated[UUID | None, Query(description="what was asked for")] = None,
+    part: bool = False,
+) -> Response:
+    """How one order waits, and what came of asking for its next try."""
+    template = "saga_asked.html" if part else "saga.html"
+    return await _saga_page(request, ops, visitor, order, template=template, asked=asked)
+
+
+@router.post("/sagas/{order}/retry")
+async def retry(request: Request, ops: TheOps, form: Action, order: UUID) -> Response:
+    """The form has an id: sent twice, it is asked once."""
+    reason = form.text("reason")
+    if not 0 < len(reason) <= LONGEST_REASON:
+        problem = f"Say why, in at most {LONGEST_REASON} characters: it is kept with your name"
+        return await _saga_page(request, ops, form.visitor, order, problem=problem, reason=reason)
+    try:
+        bulk_id = UUID(form.text("id"))
+    except ValueError:
+        raise ApiProblem(404, "There is nothing at this address") from None
+    body = bulks.Request(action=Wanted.RETRY, order_ids=[order], reason=reason)
+    await bulks.ask(ops, form.visitor.caller, bulk_id, body)
+    return RedirectResponse(f"/console/sagas/{order}?{urlencode({'asked': bulk_id})}", 303)
+
+
+async def _saga_page(
+    request: Request,
+    ops: Ops,
+    visitor: Visitor,
+    order_id: UUID,
+    *,
+    template: str = "saga.html",
+    asked: UUID | None = None,
+    problem: str | None = None,
+    reason: str = "",
+) -> Response:
+    order = await api.show_order(ops, visitor.caller, str(order_id))
+    outcome: dict[str, Any] | None = None
+    if asked:
+        found = await bulks.show(ops, visitor.caller, asked)
+        own = [row for row in found["orders"] if row["order_id"] == order_id]
+        if not own:
+            raise ApiProblem(404, "That was asked of other orders")
+        outcome = {**found, **own[0]}
+    return page(
+        request,
+        visitor,
+        template,
+        status=422 if problem else 200,
+        order=order,
+        asked=outcome,
+        new_id=new_message_id(),
+        problem=problem,
+        reason=reason,
     )
