@@ -31,6 +31,7 @@ NOTHING = {
         "action": "cancel",
         "order_ids": [str(uuid4())],
         "reason": "a test",
+        "text": "a test",
     },
 }
 """What changes nothing, whoever asks for it."""
@@ -48,6 +49,7 @@ async def test_who_may_do_what(stack: LocalStack, role: str, method: str, path: 
         product_id=uuid4(),
         adjustment_id=new_message_id(),
         bulk_id=new_message_id(),
+        note_id=new_message_id(),
     )
     async with httpx.AsyncClient(base_url=stack.url("ops"), trust_env=False, timeout=60) as client:
         answer = await client.request(

@@ -39,7 +39,7 @@ def test_the_matrix_knows_every_route() -> None:
     assert len(ROUTES) >= 17
     assert {path for method, path in ROUTES if method == "POST"} == {
         *("/sign-in", "/sign-out", "/dead-letters/replay", "/dead-letters/discard"),
-        "/sagas/{order}/retry",
+        *("/sagas/{order}/retry", "/orders/{order}/notes"),
     }
 
 
@@ -57,7 +57,7 @@ async def test_who_may_do_what(visitor: Somebody, role: str) -> None:
         if method == "POST":
             csrf = (await visitor.see("/sign-in")).csrf if role == "nobody" else session.csrf
             fields = {"service": "order", "parked_id": str(10**12), "reason": "a test"}
-            fields |= {"id": str(new_message_id())}
+            fields |= {"id": str(new_message_id()), "text": "a test"}
             seen = await visitor.post(address(path), csrf=csrf, **fields)
         else:
             query = {"id": str(uuid4()), "service": "order", "cause": "none"}

@@ -2,18 +2,22 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
+from contracts.message import new_message_id
 from contracts.order import OrderStatus
+from services.kit.problems import ApiProblem
 from services.ops.console.pages import page
 from services.ops.console.sequence import draw, numbers
-from services.ops.console.session import Reader, Visitor
+from services.ops.console.session import Action, Reader, Visitor
 from services.ops.console.words import id_at
+from services.ops.noting import LONGEST_NOTE
 from services.ops.ops import Ops, TheOps
+from services.ops.routes import notes
 from services.ops.routes import orders as api
 from services.ops.store import orders
 
@@ -76,13 +80,49 @@ async def list_orders(
 
 @router.get("/orders/{order}")
 async def show_order(request: Request, ops: TheOps, visitor: Reader, order: str) -> Response:
-    return page(request, visitor, "order.html", **await _story(ops, visitor, order))
+    return await _order_page(request, ops, visitor, order)
+
+
+@router.post("/orders/{order}/notes")
+async def write_note(request: Request, ops: TheOps, form: Action, order: str) -> Response:
+    """The form has an id: sent twice, the note is there once."""
+    text = form.text("text").replace("\r\n", "\n")
+    if not 0 < len(text) <= LONGEST_NOTE:
+        problem = f"Write something, in at most {LONGEST_NOTE} characters"
+        return await _order_page(request, ops, form.visitor, order, problem=problem, text=text)
+    note_id = _uuid(form.text("id"))
+    if note_id is None:
+        raise ApiProblem(404, "There is nothing at this address")
+    await notes.write(ops, form.visitor.caller, order, note_id, notes.Request(text=text))
+    return RedirectResponse(f"/console/orders/{quote(order)}#notes", 303)
 
 
 @router.get("/orders/{order}/now")
 async def show_order_now(request: Request, ops: TheOps, visitor: Reader, order: str) -> Response:
     """The part of its page that changes."""
     return page(request, visitor, "order_now.html", **await _story(ops, visitor, order))
+
+
+async def _order_page(
+    request: Request,
+    ops: Ops,
+    visitor: Visitor,
+    order: str,
+    *,
+    problem: str | None = None,
+    text: str = "",
+) -> Response:
+    return page(
+        request,
+        visitor,
+        "order.html",
+        status=422 if problem else 200,
+        new_id=new_message_id(),
+        longest=LONGEST_NOTE,
+        problem=problem,
+        text=text,
+        **await _story(ops, visitor, order),
+    )
 
 
 async def _story(ops: Ops, visitor: Visitor, name: str) -> dict[str, Any]:
