@@ -31,6 +31,7 @@ app.command()(bulk)
 
 
 @app.callback()
+app.command()(verify)
 def connect(
     context: typer.Context,
     url: Annotated[
