@@ -40,6 +40,7 @@ from services.ops.routes import (
     notes,
     orders,
     stock,
+    stripe,
     verdict,
 )
 from services.ops.settings import OpsSettings
@@ -112,7 +113,7 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
     )
     app.state.ops = ops
     app.state.tokens = tokens
-    for rooms in (orders, notes, bulks, dead_letters, stock, audit, health, verdict):
+    for rooms in (orders, notes, stripe, bulks, dead_letters, stock, audit, health, verdict):
         app.include_router(rooms.router)
     app.router.routes.extend(service.health_routes())
     console.install(app, ops, tokens)
