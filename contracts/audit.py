@@ -32,6 +32,21 @@ class OrderAudited(Message, type="audit.order-changed.v1", topic=AUDIT_ORDER):
     at: datetime
 
 
+class OrderWaits(Message, type="audit.order-waits.v1", topic=AUDIT_ORDER):
+    """An order waits for another service's answer, and how: told when a round has passed without
+    one, and when a person wants the next try now. No change of the order: it has no version."""
+
+    order_id: UUID
+    saga_state: str
+    rounds: int
+    """How often what it waits for was asked for again."""
+    next_try_at: datetime
+    requested_by: str | None = None
+    """Who wants the next try now; None when it was the timer's turn."""
+    reason: str | None = None
+    at: datetime
+
+
 class StockMove(Value):
     product_id: UUID
     quantity: int

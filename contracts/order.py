@@ -142,6 +142,15 @@ class RefundOrder(Message, type="order.refund-order.v1", topic=ORDER_COMMANDS):
     admin_notes: str | None = None
 
 
+class RetryOrder(Message, type="order.retry-order.v1", topic=ORDER_COMMANDS):
+    """Staff want the next try now: what the order waits for is asked for again, without waiting for
+    the end of the round. Refused where no service owes an answer."""
+
+    order_id: UUID
+    requested_by: Annotated[str, Field(min_length=1, max_length=255)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 # -- events ------------------------------------------------------------------------------------
 
 

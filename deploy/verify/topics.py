@@ -59,7 +59,7 @@ async def _trail(kafka: str, kind: type[M]) -> dict[str, list[M]]:
 
 
 async def _records(kafka: str, kind: type[M]) -> AsyncGenerator[_Record[M], None]:
-    """All that is on the topic of these messages, which has no others."""
+    """All messages of this kind that are on its topic."""
     consumer = AIOKafkaConsumer(
         kind.topic.name, bootstrap_servers=kafka, auto_offset_reset="earliest"
     )
@@ -69,10 +69,9 @@ async def _records(kafka: str, kind: type[M]) -> AsyncGenerator[_Record[M], None
         while any([await consumer.position(place) < end for place, end in ends.items()]):
             for batch in (await consumer.getmany(timeout_ms=200)).values():
                 for record in batch:
-                    yield _Record(
-                        (record.key or b"").decode(),
-                        Envelope.parse(record.headers),
-                        kind.model_validate_json(record.value or b""),
-                    )
+                    envelope = Envelope.parse(record.headers)
+                    if envelope.type == kind.wire_type:
+                        message = kind.model_validate_json(record.value or b"")
+                        yield _Record((record.key or b"").decode(), envelope, message)
     finally:
         await consumer.stop()

@@ -48,10 +48,11 @@ class ServiceSettings(BaseSettings):
 
     batch_size: int = Field(default=500, ge=1, description="most records per transaction")
     fetch_max_wait_ms: int = Field(
-        default=20,
+        default=100,
         ge=1,
-        description="longest poll of the broker. A partition with data can wait for another's "
-        "long poll, so this bounds the latency that a hop can add",
+        description="longest poll of the broker. Behind a batch of more than 100 ms a partition with "
+        "data can wait for another's long poll, so this bounds what that adds to a hop; each poll "
+        "costs, also when nothing happens",
     )
     session_timeout_seconds: float = Field(
         default=10.0,

@@ -28,6 +28,8 @@ class Task(StrEnum):
     LOOK = "look"
     REPLAY = "replay"
     MOVE_ORDERS = "move orders"
+    RETRY_ORDERS = "retry orders"
+    WRITE_NOTES = "write notes"
     DISCARD = "discard"
     CANCEL_ORDERS = "cancel orders"
     REFUND_ORDERS = "refund orders"
@@ -38,13 +40,19 @@ WHO: Final[Mapping[Task, tuple[Role, ...]]] = {
     Task.LOOK: (Role.VIEWER, Role.OPERATOR, Role.ADMIN),
     Task.REPLAY: (Role.OPERATOR, Role.ADMIN),
     Task.MOVE_ORDERS: (Role.OPERATOR, Role.ADMIN),
+    Task.RETRY_ORDERS: (Role.OPERATOR, Role.ADMIN),
+    Task.WRITE_NOTES: (Role.OPERATOR, Role.ADMIN),
     Task.DISCARD: (Role.ADMIN,),
     Task.CANCEL_ORDERS: (Role.ADMIN,),
     Task.REFUND_ORDERS: (Role.ADMIN,),
     Task.ADJUST_STOCK: (Role.ADMIN,),
 }
 
-_OF_A_BULK: Final = {Action.CANCEL: Task.CANCEL_ORDERS, Action.REFUND: Task.REFUND_ORDERS}
+_OF_A_BULK: Final = {
+    Action.CANCEL: Task.CANCEL_ORDERS,
+    Action.REFUND: Task.REFUND_ORDERS,
+    Action.RETRY: Task.RETRY_ORDERS,
+}
 
 
 def task_of(action: Action) -> Task:

@@ -33,7 +33,17 @@ from services.ops.doors import Doors
 from services.ops.measuring import keep_measuring_lags, keep_verifying, measure
 from services.ops.observing import observe
 from services.ops.ops import Ops
-from services.ops.routes import audit, bulks, dead_letters, health, orders, stock
+from services.ops.routes import (
+    audit,
+    bulks,
+    dead_letters,
+    health,
+    notes,
+    orders,
+    stock,
+    stripe,
+    verdict,
+)
 from services.ops.settings import OpsSettings
 from services.ops.store.adjustments import give_up_adjustments
 from services.ops.store.operations import give_up
@@ -104,7 +114,7 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
     )
     app.state.ops = ops
     app.state.tokens = tokens
-    for rooms in (orders, bulks, dead_letters, stock, audit, health):
+    for rooms in (orders, notes, stripe, bulks, dead_letters, stock, audit, health, verdict):
         app.include_router(rooms.router)
     app.router.routes.extend(service.health_routes())
     console.install(app, ops, tokens)

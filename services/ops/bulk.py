@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID
 
 from contracts.message import Message, new_message_id
-from contracts.order import CancelOrder, ChangeOrderStatus, OrderStatus, RefundOrder
+from contracts.order import CancelOrder, ChangeOrderStatus, OrderStatus, RefundOrder, RetryOrder
 from services.kit.db import Connection
 from services.kit.work import Work
 from services.ops.asking import OtherRequest, check_new
@@ -23,10 +23,13 @@ class Action(StrEnum):
     ARCHIVED = "archived"
     CANCEL = "cancel"
     REFUND = "refund"
+    RETRY = "retry"
 
     @property
-    def goal(self) -> OrderStatus:
-        """The status of an order of which it has been done."""
+    def goal(self) -> OrderStatus | None:
+        """The status of an order of which it has been done; None: that does not show."""
+        if self is Action.RETRY:
+            return None
         if self is Action.CANCEL:
             return OrderStatus.CANCELLED
         return OrderStatus.REFUNDED if self is Action.REFUND else OrderStatus(self.value)
@@ -87,5 +90,7 @@ def _command(bulk: Bulk, order_id: UUID) -> Message:
             return CancelOrder(**who, by_staff=True)
         case Action.REFUND:
             return RefundOrder(**who, amount=bulk.amount, restock=bulk.restock)
+        case Action.RETRY:
+            return RetryOrder(**who)
         case action:
-            return ChangeOrderStatus(**who, status=action.goal)
+            return ChangeOrderStatus(**who, status=OrderStatus(action.value))

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
+from contracts.audit import InventoryAudited, OrderAudited, OrderWaits, PaymentAudited
 from contracts.dead_letters import MessageParked, OperationAnswered, ParkedMessageChanged
 from contracts.inventory import ProductCommandDone, ProductUpdated
 from contracts.message import Envelope, sent_at_ms
@@ -19,6 +19,7 @@ from contracts.order import (
     CommandRefused,
     OrderUpdated,
     RefundOrder,
+    RetryOrder,
 )
 from contracts.payment import RefundFailed, RefundPayment
 from services.kit.messages import Incoming, Record, Unreadable, storable
@@ -37,7 +38,7 @@ from services.ops.store import (
     timeline,
 )
 
-Audited = OrderAudited | InventoryAudited | PaymentAudited
+Audited = OrderAudited | OrderWaits | InventoryAudited | PaymentAudited
 _BY_STAFF = frozenset(
     command.wire_type for command in (CancelOrder, ChangeOrderStatus, RefundOrder)
 )
@@ -50,15 +51,17 @@ async def observe(work: Work, items: Sequence[Item]) -> None:
     if notes := [note(item, work.now) for item in items if not _of_catalogue(item)]:
         await timeline.insert_messages(work.db, notes)
     heard = [item for item in items if isinstance(item, Incoming)]
-    if audited := _of(heard, OrderAudited, InventoryAudited, PaymentAudited):
+    if audited := [m for m in heard if _is_for_ever(m.message)]:
         await _append(work, audited)
-    if of_orders := _of(heard, OrderAudited, OrderUpdated):
+    if of_orders := _of(heard, OrderAudited, OrderUpdated, OrderWaits):
         await orders.lock_orders(work.db, {m.message.order_id for m in of_orders})
     if changes := [m.message for m in _of(heard, OrderAudited)]:
         await orders.save_newer_states(work.db, changes)
+    if waits := [m.message for m in _of(heard, OrderWaits)]:
+        await orders.save_newer_waits(work.db, waits)
     if views := [m.message for m in _of(heard, OrderUpdated)]:
         await orders.save_newer_views(work.db, views)
-    answers = _of(heard, OrderAudited, CommandRefused, RefundPayment)
+    answers = _of(heard, OrderAudited, OrderWaits, CommandRefused, RefundPayment)
     if to_commands := [answer for m in answers if (answer := _answer(m))]:
         await bulks.save_answers(work.db, to_commands, work.now)
     if failures := [failure for m in _of(heard, RefundFailed) if (failure := _failure(m.message))]:
@@ -81,13 +84,24 @@ def _of(heard: Sequence[Incoming[Any]], *kinds: type) -> list[Incoming[Any]]:
     return [m for m in heard if isinstance(m.message, kinds)]
 
 
-def _answer(m: Incoming[OrderAudited | CommandRefused | RefundPayment]) -> bulks.Answered | None:
+def _is_for_ever(message: Any) -> bool:
+    """What the audit keeps: each change, and what a person did; not each round of a timer."""
+    if isinstance(message, OrderWaits):
+        return message.requested_by is not None
+    return isinstance(message, OrderAudited | InventoryAudited | PaymentAudited)
+
+
+def _answer(
+    m: Incoming[OrderAudited | OrderWaits | CommandRefused | RefundPayment],
+) -> bulks.Answered | None:
     """What a person's command led to; None where it was something else that changed the order.
 
     Of a refund of a part the order service tells nobody but the payment service.
     """
     if isinstance(m.message, OrderAudited) and m.message.action not in _BY_STAFF:
         return None  # most records: before their cause is read
+    if isinstance(m.message, OrderWaits) and m.message.requested_by is None:
+        return None
     cause = _cause(m, m.envelope)
     if cause is None:
         return None
@@ -198,7 +212,11 @@ async def _append(work: Work, audited: Sequence[Incoming[Audited]]) -> None:
 
 def _entry(m: Incoming[Audited], now: datetime) -> Entry:
     message, record = m.message, m.record
-    versioned = None if isinstance(message, InventoryAudited) else message
+    versioned = message if isinstance(message, OrderAudited | PaymentAudited) else None
+    if isinstance(message, OrderWaits):
+        action, by = RetryOrder.wire_type, message.requested_by or ""
+    else:
+        action, by = message.action, message.changed_by
     return Entry(
         topic=record.topic,
         partition=record.partition,
@@ -208,10 +226,10 @@ def _entry(m: Incoming[Audited], now: datetime) -> Entry:
         type=m.envelope.type,
         subject=message.key,
         version=versioned.version if versioned else None,
-        action=storable(message.action),
+        action=storable(action),
         old_status=versioned.old_status if versioned else None,
         new_status=versioned.new_status if versioned else None,
-        changed_by=storable(message.changed_by),
+        changed_by=storable(by),
         happened_at=_utc(message.at),
         recorded_at=_utc(now),
         payload=(record.value or b"").decode("utf-8", "replace"),

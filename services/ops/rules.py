@@ -28,10 +28,10 @@ SUMMARY_LENGTH = 200
 
 # Shown as they are: words, numbers and ids of our own and Stripe's.
 _PLAIN: Final = (
-    *("event_type", "action", "command", "state", "status", "old_status", "new_status"),
+    *("event_type", "event_id", "action", "command", "state", "status", "old_status", "new_status"),
     *("payment_status", "saga_state", "intent_status", "version", "amount", "total", "currency"),
     *("amount_received", "amount_refunded", "quantity", "payment_intent_id", "refund_id", "code"),
-    *("id", "parked_id", "attempts", "restock"),
+    *("id", "parked_id", "attempts", "restock", "rounds"),
 )
 # Written by people, or by programs that quote what people wrote.
 _FREE_TEXT: Final = ("message", "reason", "problem", "changed_by", "requested_by", "updated_by")
@@ -55,6 +55,14 @@ def mask(text: str) -> str:
 def summary(message: Message) -> str:
     """A line about a message: listed fields only, so that a new field is not shown unseen."""
     return ", ".join(_parts(message))[:SUMMARY_LENGTH]
+
+
+def said(text: str, field: str) -> str | None:
+    """What a summary says of one field."""
+    for part in text.split(", "):
+        if part.startswith(f"{field} "):
+            return part.removeprefix(f"{field} ")
+    return None
 
 
 def _parts(value: Value) -> Iterator[str]:

@@ -1,6 +1,9 @@
-"""What the world hears of an order's new version: the order itself, and the audit record."""
+"""What the world hears of an order's new version: the order itself, and the audit record; and of
+one that waits: how."""
 
-from contracts.audit import OrderAudited
+from datetime import datetime
+
+from contracts.audit import OrderAudited, OrderWaits
 from contracts.order import OrderUpdated, PaymentView
 from services.order.order import Order
 
@@ -50,4 +53,15 @@ def order_audited(before: Order | None, after: Order, action: str) -> OrderAudit
         reason=after.reason,
         admin_notes=after.admin_notes,
         at=after.updated_at,
+    )
+
+
+def order_waits(order: Order, rounds: int, next_try_at: datetime, at: datetime) -> OrderWaits:
+    """Of a round that passed without an answer."""
+    return OrderWaits(
+        order_id=order.id,
+        saga_state=order.state,
+        rounds=rounds,
+        next_try_at=next_try_at,
+        at=at,
     )

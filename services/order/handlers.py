@@ -19,6 +19,7 @@ from contracts.order import (
     OrderStatus,
     PlaceOrder,
     RefundOrder,
+    RetryOrder,
 )
 from contracts.payment import (
     PaymentCanceled,
@@ -33,11 +34,12 @@ from contracts.payment import (
 from services.kit.messages import Incoming
 from services.kit.work import Handler, Work
 from services.order import store
-from services.order.announcements import order_audited, order_updated
+from services.order.announcements import order_audited, order_updated, order_waits
 from services.order.commands import reserve_stock
 from services.order.deadlines import Timer, Timing
 from services.order.events import Asked, Event, understand
 from services.order.order import Order
+from services.order.retrying import retry_now
 from services.order.saga import Step, UnexpectedEventError, advance, begin
 from services.order.store import Stored
 
@@ -73,6 +75,7 @@ class OrderHandlers:
             CancelOrder: self.hear,
             ChangeOrderStatus: self.hear,
             RefundOrder: self.hear,
+            RetryOrder: retry_now,
             StockReserved: self.hear,
             StockRejected: self.hear,
             StockRestored: self.hear,
@@ -127,7 +130,7 @@ class OrderHandlers:
     async def settle(self, work: Work, heard: Sequence[Heard]) -> None:
         """Advance the orders, save what changed, send what follows."""
         steps = [(each, step) for each in heard if (step := _decide(work, each))]
-        changes = []
+        changes, unanswered = [], []
         for each, step in steps:
             before, timer_before = each.stored
             timer = self._timing.next_timer(
@@ -135,6 +138,10 @@ class OrderHandlers:
             )
             if step.changed or timer != timer_before:
                 changes.append(Stored(step.order, timer))
+            if timer.rounds > timer_before.rounds and timer.deadline_at is not None:
+                unanswered.append(
+                    order_waits(step.order, timer.rounds, timer.deadline_at, work.now)
+                )
         if changes:
             await store.update_orders(work.db, changes)
         _count(
@@ -147,6 +154,8 @@ class OrderHandlers:
         )
         for each, step in steps:
             _send(work, each, step)
+        for told in unanswered:
+            work.send(told)
 
 
 def _understand(stored: Stored, message: Message, cause: Incoming[Any]) -> Event:

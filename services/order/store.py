@@ -225,6 +225,11 @@ async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
     )
 
 
+async def make_due(db: Connection, order_ids: Sequence[UUID], now: datetime) -> None:
+    """Orders that are locked are the sweeper's next."""
+    await db.execute("UPDATE orders SET deadline_at = $2 WHERE id = ANY($1)", order_ids, now)
+
+
 async def count_stuck(db: Connection) -> int:
     count: int = await db.fetchval("SELECT count(*) FROM orders WHERE stuck_since IS NOT NULL")
     return count

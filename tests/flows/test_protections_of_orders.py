@@ -176,6 +176,7 @@ async def test_p9_every_change_is_logged_by_the_database_and_published(
         OrderAudited.model_validate_json(record.value or b"")
         for record in await records(stack, AUDIT_ORDER)
         if record.key == order["order_id"].encode()
+        and ("ce_type", OrderAudited.wire_type.encode()) in record.headers
     ]
     assert [audit.version for audit in audited] == list(range(1, seen["version"] + 1))
     assert [

@@ -4,6 +4,7 @@ import asyncpg
 import pytest
 from prometheus_client import REGISTRY
 
+from contracts.audit import OrderWaits
 from contracts.order import STATUS_TRANSITIONS, CancelOrder, OrderStatus, OrderUpdated
 from contracts.payment import PaymentIntentCreated, PaymentSucceeded
 from services.kit.work import Work
@@ -183,9 +184,11 @@ async def test_an_overdue_answer_is_asked_for_again_with_growing_patience(desk: 
         async with desk.db.transaction():
             work = Work(desk.db, "order")
             await sweep_deadlines(work, desk.handlers)
-        assert [m.topic for m in work.outgoing] == ["inventory.commands"]
+        assert [m.topic for m in work.outgoing] == ["inventory.commands", "audit.order"]
         row = await desk.db.fetchrow("SELECT deadline_at, rounds, version FROM orders")
         assert row is not None
+        told = OrderWaits.model_validate_json(work.outgoing[1].payload)
+        assert (told.rounds, told.next_try_at) == (row["rounds"], row["deadline_at"])
         waits.append(round((row["deadline_at"] - work.now).total_seconds()))
         assert row["version"] == 1
     assert waits == [30, 60, 120]

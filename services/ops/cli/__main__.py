@@ -9,9 +9,12 @@ from services.ops.cli.audit import audit
 from services.ops.cli.bulk import bulk
 from services.ops.cli.client import Client, Failed
 from services.ops.cli.dead_letters import dead_letters
-from services.ops.cli.orders import orders, sagas
+from services.ops.cli.orders import orders
 from services.ops.cli.printing import Json, client_of, console, print_json, print_table
+from services.ops.cli.sagas import sagas
 from services.ops.cli.stock import stock
+from services.ops.cli.stripe import stripe
+from services.ops.cli.verify import verify
 
 app = typer.Typer(
     name="ops",
@@ -25,8 +28,10 @@ app.add_typer(orders, name="orders")
 app.add_typer(sagas, name="sagas")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(stock, name="stock")
+app.add_typer(stripe, name="stripe")
 app.add_typer(audit, name="audit")
 app.command()(bulk)
+app.command()(verify)
 
 
 @app.callback()

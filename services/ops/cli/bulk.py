@@ -26,7 +26,7 @@ PATIENCE = 60.0
 
 def bulk(
     context: typer.Context,
-    action: Annotated[Action, typer.Argument(help="The new status, or cancel, or refund.")],
+    action: Annotated[Action, typer.Argument(help="The new status, or cancel, refund, retry.")],
     orders: Annotated[list[str] | None, typer.Argument(help="Ids of orders.")] = None,
     *,
     reason: Annotated[str, typer.Option(help="Why; kept with your name.", show_default=False)],
@@ -55,9 +55,26 @@ def bulk(
     exits with 1 unless all were taken.
     """
     client = client_of(context)
-    wanted = list(dict.fromkeys(_wanted(client, orders or [], file, status)))
+    wanted = list(_wanted(client, orders or [], file, status))
     if not wanted:
         raise Failed(Exit.USAGE, "no order is named", "name orders, or use --from or --status")
+    have_done(
+        client, action, wanted, reason=reason, restock=restock, amount=amount, as_json=as_json
+    )
+
+
+def have_done(
+    client: Client,
+    action: Action,
+    orders: Sequence[str],
+    *,
+    reason: str,
+    restock: bool | None = None,
+    amount: int | None = None,
+    as_json: bool,
+) -> None:
+    """Ask for it, in parts, and print what came of each; exits with 1 unless all were taken."""
+    wanted = list(dict.fromkeys(map(_id, orders)))
     outcomes: list[Row] = []
     with Progress(console=console(stderr=True), disable=as_json, transient=True) as progress:
         task = progress.add_task(action.value, total=len(wanted))
@@ -69,7 +86,7 @@ def bulk(
                 "amount": amount,
                 "reason": reason,
             }
-            outcomes += _have_done(client, body, progress, task, start)
+            outcomes += _ask(client, body, progress, task, start)
     _tell(outcomes, as_json=as_json)
     if any(row["outcome"] in ("refused", "unknown") for row in outcomes):
         raise typer.Exit(Exit.WRONG)
@@ -88,7 +105,7 @@ def _wanted(
             ) from None
     for name in (*named, *(line.strip() for line in lines)):
         if name:
-            yield _id(name)
+            yield name
     before = None
     while status and (
         page := client.get("/v1/orders", status=status.value, before=before, limit=500)
@@ -106,7 +123,7 @@ def _id(name: str) -> str:
         ) from None
 
 
-def _have_done(client: Client, body: Row, progress: Progress, task: TaskID, done: int) -> list[Row]:
+def _ask(client: Client, body: Row, progress: Progress, task: TaskID, done: int) -> list[Row]:
     """Ask, and wait for the answers: some seconds, or a minute when the order service is away."""
     path = f"/v1/bulks/{new_message_id()}"
     asked = client.put(path, body)["orders"]

@@ -1,12 +1,15 @@
-"""`ops orders` and `ops sagas`."""
+"""`ops orders`."""
 
 import time
 from typing import Annotated, Any
+from uuid import UUID
 
 import typer
 from rich.table import Table
 
+from contracts.message import new_message_id
 from contracts.order import OrderStatus
+from services.ops.cli.client import Exit, Failed
 from services.ops.cli.printing import (
     Json,
     Row,
@@ -23,7 +26,6 @@ from services.ops.cli.printing import (
 )
 
 orders = typer.Typer(no_args_is_help=True, help="Orders, and what they went through.")
-sagas = typer.Typer(no_args_is_help=True, help="Orders on their way.")
 
 Order = Annotated[str, typer.Argument(help="An order's id, or its PaymentIntent's.")]
 LOOK_EVERY = 1.0
@@ -81,6 +83,7 @@ def show(context: typer.Context, order: Order, as_json: Json = False) -> None:
     out.print(f"saga       {found['saga_state']} since {moment(found['saga_since'])}")
     if found["waits_for"]:
         out.print(f"waits for  {found['waits_for']}")
+        out.print(f"rounds     {found['rounds']}, next try {moment(found['next_try_at'])}")
     print_table(
         ("time (UTC)", "of", "version", "from", "to", "action", "by"),
         (
@@ -93,8 +96,35 @@ def show(context: typer.Context, order: Order, as_json: Json = False) -> None:
         ),
         empty="no audit records yet",
     )
+    for row in found["notes"]:
+        out.print(f"note       {moment(row['written_at'])} {cell(row['written_by'])}: ", end="")
+        out.print(row["text"], markup=False)
     for row in found["parked"]:
         out.print(f"{row['state']:<10} {letter(row)} {row['message_type']}: {cell(row['reason'])}")
+
+
+@orders.command()
+def note(
+    context: typer.Context,
+    order: Order,
+    text: Annotated[str, typer.Argument(help="For staff; no personal data of customers.")],
+    note_id: Annotated[
+        UUID | None, typer.Option("--id", help="Of one that was sent before: it is not kept twice.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a note on an order, with your name. It cannot be changed or taken back."""
+    note_id = note_id or new_message_id()
+    try:
+        kept = client_of(context).put(f"/v1/orders/{order}/notes/{note_id}", {"text": text})
+    except Failed as failed:
+        if failed.code is Exit.AWAY:
+            failed.todo += f"; it may be kept: say --id {note_id} when you repeat it"
+        raise
+    if as_json:
+        print_json(kept)
+    else:
+        console().print(f"noted on {kept['order_id']} at {moment(kept['written_at'])}")
 
 
 @orders.command()
@@ -167,29 +197,3 @@ def _print_trace(entries: list[Row], seen: Seen, *, head: bool) -> None:
             *(cell(entry["type"]), cell(entry["source"]), where, cell(entry["summary"])),
         )
     console().print(table)
-
-
-@sagas.command()
-def stuck(
-    context: typer.Context,
-    seconds: Annotated[
-        float | None, typer.Option(min=0, help="Waiting for at least so long.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Orders that wait for an answer: since when, whose, and whether something is parked."""
-    found = client_of(context).get("/v1/sagas/stuck", seconds=seconds)
-    if as_json:
-        print_json(found)
-        return
-    print_table(
-        ("order", "saga", "since (UTC)", "waits for", "parked"),
-        (
-            (
-                *(row["order_id"], row["saga_state"], moment(row["saga_since"])),
-                *(row["waits_for"], row["parked"]),
-            )
-            for row in found
-        ),
-        empty="no order has waited so long",
-    )

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final, NamedTuple
 
 from services.ops.console.words import clock, lapse, name_of, span
+from services.ops.rules import said
 
 Row = Mapping[str, Any]
 
@@ -163,7 +164,9 @@ def _drawn(entry: Row, record: Row | None) -> _Drawn | None:
     if kind == "operations":
         return _Drawn("ops", _lane(owner), name, "person")
     if kind == "dead-letters":
-        return _Drawn(_lane(owner), _lane(owner), _said("state", entry) or name, "bad")
+        return _Drawn(
+            _lane(owner), _lane(owner), said(str(entry["summary"]), "state") or name, "bad"
+        )
     reader = _READER.get(topic)
     if reader is None:
         return None
@@ -177,8 +180,8 @@ def _drawn(entry: Row, record: Row | None) -> _Drawn | None:
 def _label(topic: str, name: str, entry: Row) -> str:
     """The name of a message; of news of Stripe or of an order what they say, as all are alike."""
     if topic == "stripe.webhooks":
-        return _said("event_type", entry) or name
-    if name == "order-updated" and (status := _said("status", entry)):
+        return said(str(entry["summary"]), "event_type") or name
+    if name == "order-updated" and (status := said(str(entry["summary"]), "status")):
         return f"{name}: {status}"
     return name
 
@@ -195,15 +198,6 @@ def _recorded(of: str, record: Row) -> _Drawn | None:
     if before == after:
         return None
     return _Drawn("order", "order", f"{before} → {after}" if before else after, "note")
-
-
-def _said(field: str, entry: Row) -> str | None:
-    """What a message's summary says of one field."""
-    for part in str(entry["summary"]).split(", "):
-        name, _, value = part.partition(" ")
-        if name == field:
-            return value
-    return None
 
 
 def _lane(name: str | None) -> str:

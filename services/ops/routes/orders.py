@@ -12,7 +12,7 @@ from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
 from services.ops.ops import TheOps, Viewer
 from services.ops.rules import WAITS_FOR
-from services.ops.store import audit, letters, operations, orders, timeline
+from services.ops.store import audit, letters, notes, operations, orders, timeline
 
 router = APIRouter(prefix="/v1", tags=["orders"])
 
@@ -36,11 +36,11 @@ async def list_orders(
     return [dict(row) for row in rows]
 
 
-@router.get("/orders/{order}", summary="One order: its state, its audit, what is parked")
+@router.get("/orders/{order}", summary="One order: its state, its audit, what is parked, notes")
 async def show_order(ops: TheOps, _caller: Viewer, order: str) -> Json:
     """By its id, or by the id of its PaymentIntent."""
     pool = ops.service.pool
-    found = await _find(pool, order)
+    found = await find(pool, order)
     subject = str(found["order_id"])
     return {
         **found,
@@ -49,6 +49,10 @@ async def show_order(ops: TheOps, _caller: Viewer, order: str) -> Json:
             dict(row) for row in await audit.find_of_subject(pool, subject, MOST_OF_AN_ORDER)
         ],
         "parked": [dict(row) for row in await letters.find_of_order(pool, subject, 100)],
+        "notes": [
+            dict(row)
+            for row in await notes.find_of_order(pool, found["order_id"], MOST_OF_AN_ORDER)
+        ],
     }
 
 
@@ -57,13 +61,27 @@ async def trace(ops: TheOps, _caller: Viewer, order: str) -> list[Json]:
     """The oldest first. `causation_id` is the `message_id` of the message that led to it; what
     people asked to be done with parked messages is among them."""
     pool = ops.service.pool
-    found = await _find(pool, order)
+    found = await find(pool, order)
     subject, intent = str(found["order_id"]), found["payment_intent_id"]
     rows = await timeline.find_messages(
         pool, [subject, intent] if intent else [subject], MOST_OF_AN_ORDER
     )
     asked = await operations.find_of_order(pool, subject, MOST_OF_AN_ORDER)
     return sorted([*map(dict, rows), *map(_as_message, asked)], key=lambda entry: entry["sent_at"])
+
+
+@router.get("/sagas", summary="Orders that wait for another service's answer")
+async def list_sagas(
+    ops: TheOps,
+    _caller: Viewer,
+    state: Annotated[list[str] | None, Query(description="only in these saga states")] = None,
+    limit: Limit = 100,
+) -> list[Json]:
+    """The longest waiting first: whose answer, how many rounds brought none, when the next try is
+    (null before the first round is over), and how many of its messages are parked."""
+    states = [each for each in WAITS_FOR if state is None or each in state]
+    rows = await orders.list_stuck(ops.service.pool, states, utc_now(), limit)
+    return [{**row, "waits_for": WAITS_FOR[row["saga_state"]]} for row in rows]
 
 
 @router.get("/sagas/stuck", summary="Orders that wait for an answer, the longest waiting first")
@@ -82,7 +100,7 @@ async def stuck(
     return [{**row, "waits_for": WAITS_FOR[row["saga_state"]]} for row in rows]
 
 
-async def _find(pool: Pool, name: str) -> Json:
+async def find(pool: Pool, name: str) -> Json:
     """The order of an id or of a PaymentIntent.
 
     Raises:

@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from contracts.audit import OrderAudited
+from contracts.audit import OrderAudited, OrderWaits
 from contracts.order import OrderUpdated
 from services.kit.db import Connection, Pool
 
@@ -74,13 +74,39 @@ async def save_newer_states(db: Connection, heard: Sequence[OrderAudited]) -> No
         ON CONFLICT (order_id) DO UPDATE
            SET audit_version = excluded.audit_version, saga_state = excluded.saga_state,
                saga_since = CASE WHEN orders.saga_state = excluded.saga_state
-                                 THEN orders.saga_since ELSE excluded.saga_since END
+                                 THEN orders.saga_since ELSE excluded.saga_since END,
+               rounds = CASE WHEN orders.saga_state = excluded.saga_state
+                             THEN orders.rounds ELSE 0 END,
+               next_try_at = CASE WHEN orders.saga_state = excluded.saga_state
+                                  THEN orders.next_try_at END
          WHERE orders.audit_version < excluded.audit_version
         """,
         [m.order_id for m in states],
         [m.version for m in states],
         [m.saga_state for m in states],
         [m.at for m in states],
+    )
+
+
+async def save_newer_waits(db: Connection, heard: Sequence[OrderWaits]) -> None:
+    """Keep how orders wait, of orders that are locked, unless they have gone on since."""
+    newest = {m.order_id: m for m in sorted(heard, key=lambda m: m.at)}
+    waits = [newest[order_id] for order_id in sorted(newest)]
+    await db.execute(
+        """
+        UPDATE orders
+           SET rounds = told.rounds, next_try_at = told.next_try_at, waited_at = told.at
+          FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[])
+            AS told (order_id, saga_state, rounds, next_try_at, at)
+         WHERE orders.order_id = told.order_id AND orders.saga_state = told.saga_state
+           AND told.at >= orders.saga_since
+           AND (orders.waited_at IS NULL OR orders.waited_at <= told.at)
+        """,
+        [m.order_id for m in waits],
+        [m.saga_state for m in waits],
+        [m.rounds for m in waits],
+        [m.next_try_at for m in waits],
+        [m.at for m in waits],
     )
 
 
@@ -134,7 +160,7 @@ async def list_stuck(
     """The orders that have waited in one of the states since then, the longest waiting first."""
     return await pool.fetch(
         """
-        SELECT order_id, status, payment_status, saga_state, saga_since,
+        SELECT order_id, status, payment_status, saga_state, saga_since, rounds, next_try_at,
                (SELECT count(*) FROM letters
                  WHERE source_key = orders.order_id::text
                    AND state IN ('parked', 'waiting', 'replay')) AS parked
@@ -200,6 +226,7 @@ async def find_differences(
           FROM orders
           LEFT JOIN LATERAL (SELECT version, new_status FROM audit_records
                               WHERE subject = order_id::text AND topic = 'audit.order'
+                                AND version IS NOT NULL
                               ORDER BY version DESC LIMIT 1) AS last ON true
          WHERE orders.version > 0 AND orders.updated_at <= $1
            AND (last.version IS NULL OR orders.version > last.version

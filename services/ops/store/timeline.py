@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 import asyncpg
 
@@ -53,14 +54,16 @@ async def forget_messages(db: Connection, before: datetime, limit: int) -> int:
     return int(status.rpartition(" ")[2])
 
 
-async def count_news(pool: Pool, subjects: Sequence[str]) -> int:
+async def count_news(pool: Pool, order_id: UUID, subjects: Sequence[str]) -> int:
     """Grows with everything that an order's page shows: messages, the audit's and parked ones'
-    among them, and what people asked for."""
+    among them, what people asked for, and notes."""
     found: int = await pool.fetchval(
         """
         SELECT (SELECT count(*) FROM messages WHERE correlation_id = ANY($1))
              + (SELECT count(*) FROM operations WHERE correlation_id = ANY($1))
+             + (SELECT count(*) FROM order_notes WHERE order_id = $2)
         """,
         subjects,
+        order_id,
     )
     return found

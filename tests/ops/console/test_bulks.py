@@ -106,6 +106,7 @@ async def test_what_is_not_complete_asks_nothing(watch: Watch, admin: Somebody) 
         again = await admin.post("/bulks", **good | {"reason": reason})
         assert (again.status, again.marked) == (422, ["reason"])
         assert order in again.text
+    wrong: dict[str, Any]
     for wrong in (
         *({"order": []}, {"order": ["x"]}, {"order": [order] * 201}),
         *({"action": "burn"}, {"id": ""}, {"restock": "maybe"}),

@@ -146,8 +146,8 @@ async def test_news_of_an_order_are_counted(watch: Watch) -> None:
     """What a live page looks at: whatever it shows makes it grow."""
     first, second, third = history()
     subject = [str(first.order_id)]
-    counts = [await count_news(watch.pool, subject)]
+    counts = [await count_news(watch.pool, first.order_id, subject)]
     for sent in (first, second, updated(first.order_id), third):
         await watch.hears(sent)
-        counts.append(await count_news(watch.pool, subject))
+        counts.append(await count_news(watch.pool, first.order_id, subject))
     assert counts == [0, 1, 2, 3, 4]

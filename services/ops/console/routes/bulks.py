@@ -115,6 +115,8 @@ def _heading(action: bulk.Action, count: int) -> str:
     match action:
         case bulk.Action.CANCEL:
             return f"Cancel {orders}"
+        case bulk.Action.RETRY:
+            return f"Retry {orders} now"
         case bulk.Action.REFUND:
             return f"Refund {orders}"
         case _:

@@ -5,6 +5,7 @@ The page then asks for its part anew: what a browser shows comes from one templa
 
 import asyncio
 from collections.abc import AsyncIterator
+from uuid import UUID
 
 from fastapi import APIRouter, Request
 from sse_starlette import EventSourceResponse, ServerSentEvent
@@ -30,17 +31,17 @@ async def follow(request: Request, ops: TheOps, visitor: Reader, order: str) -> 
     subjects = [str(found["order_id"])]
     if found["payment_intent_id"]:
         subjects.append(found["payment_intent_id"])
-    news = _news(ops.service.pool, subjects, request)
+    news = _news(ops.service.pool, found["order_id"], subjects, request)
     return EventSourceResponse(news, send_timeout=30)
 
 
 async def _news(
-    pool: Pool, subjects: list[str], request: Request
+    pool: Pool, order_id: UUID, subjects: list[str], request: Request
 ) -> AsyncIterator[ServerSentEvent]:
     """Ends with the visitor's token: who asks again is told to sign in."""
     seen, look = -1, 0
     while True:
-        count = await timeline.count_news(pool, subjects)
+        count = await timeline.count_news(pool, order_id, subjects)
         # The first one too: the page is a moment older than this stream.
         if count != seen:
             yield ServerSentEvent(str(count), event="changed")

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Request, Response
@@ -25,8 +25,9 @@ from services.ops.console.pages import page
 from services.ops.console.sequence import draw, numbers
 from services.ops.console.session import Form, FormTo, Reader, Visitor
 from services.ops.console.words import id_at, minor_units, money
+from services.ops.noting import LONGEST_NOTE
 from services.ops.ops import Ops, TheOps
-from services.ops.routes import bulks
+from services.ops.routes import bulks, notes
 from services.ops.routes import orders as api
 from services.ops.store import orders
 
@@ -101,6 +102,22 @@ async def show_order(request: Request, ops: TheOps, visitor: Reader, order: str)
     return await _order_page(request, ops, visitor, order)
 
 
+@router.post("/orders/{order}/notes")
+async def write_note(
+    request: Request,
+    ops: TheOps,
+    form: Annotated[Form, Depends(FormTo(Task.WRITE_NOTES))],
+    order: str,
+) -> Response:
+    """Sent twice, the note is there once."""
+    note_id, text = read_id(form), form.text("text").replace("\r\n", "\n")
+    if not 0 < len(text) <= LONGEST_NOTE:
+        problems = {"text": f"Write something, in at most {LONGEST_NOTE} characters"}
+        return await _order_page(request, ops, form.visitor, order, note=text, problems=problems)
+    await notes.write(ops, form.visitor.caller, order, note_id, notes.Request(text=text))
+    return RedirectResponse(f"/console/orders/{quote(order)}#notes", 303)
+
+
 @router.get("/orders/{order}/now")
 async def show_order_now(request: Request, ops: TheOps, visitor: Reader, order: str) -> Response:
     """The part of its page that changes."""
@@ -134,7 +151,7 @@ async def refund(
             problems["id"] = not_taken(error)
         else:
             return RedirectResponse(f"/console/bulks/{chosen}", 303)
-    return await _order_page(request, ops, form.visitor, order, form, problems)
+    return await _order_page(request, ops, form.visitor, order, form, problems=problems)
 
 
 def _amount(form: Form, order: dict[str, Any], problems: Problems) -> int | None:
@@ -162,7 +179,8 @@ def _left(order: dict[str, Any]) -> int:
     """What could be refunded, in minor units."""
     if order["payment_status"] not in _HOLDS_MONEY or not order["total"]:
         return 0
-    return max(order["total"] - (order["amount_refunded"] or 0), 0)
+    total: int = order["total"]
+    return max(total - (order["amount_refunded"] or 0), 0)
 
 
 async def _order_page(
@@ -170,23 +188,26 @@ async def _order_page(
     ops: Ops,
     visitor: Visitor,
     order: str,
-    form: Form | None = None,
+    refund: Form | None = None,
+    note: str = "",
     problems: Problems | None = None,
 ) -> Response:
-    """`form` is a refund that was not taken: shown again with what was written, and a new id."""
+    """`refund` and `note` were not taken: shown again with what was written, and a new id."""
     problems = problems or {}
     story = await _story(ops, visitor, order)
     return page(
         request,
         visitor,
         "order.html",
-        status=422 if form else 200,
+        status=422 if problems else 200,
         **story,
         left=_left(story["order"]),
-        again=form is not None,
+        again=refund is not None,
         new_id=new_message_id(),
-        written={name: form.text(name) if form else "" for name in _REFUND_FIELDS},
-        problems={name: problems.get(name, "") for name in ("id", *_REFUND_FIELDS)},
+        written={name: refund.text(name) if refund else "" for name in _REFUND_FIELDS},
+        note=note,
+        longest=LONGEST_NOTE,
+        problems={name: problems.get(name, "") for name in ("id", "text", *_REFUND_FIELDS)},
     )
 
 

@@ -1,13 +1,24 @@
-"""Orders that wait for another service's answer, the longest waiting first."""
+"""Orders that wait for another service's answer, the longest waiting first; and their next try."""
 
 from datetime import timedelta
+from typing import Annotated, Any
+from urllib.parse import urlencode
+from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
+from fastapi.responses import RedirectResponse
 
+from contracts.message import new_message_id
+from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
+from services.ops.access import Task
+from services.ops.bulk import Action
+from services.ops.console.forms import Problems, not_taken, read_id, read_reason
 from services.ops.console.pages import page
-from services.ops.console.session import Reader
-from services.ops.ops import TheOps
+from services.ops.console.session import Form, FormTo, Reader, Visitor
+from services.ops.ops import Ops, TheOps
+from services.ops.routes import bulks
+from services.ops.routes import orders as api
 from services.ops.rules import WAITS_FOR
 from services.ops.store import orders
 
@@ -35,4 +46,71 @@ async def list_sagas(
         state=state if state in WAITS_FOR else "",
         most=MOST,
         stuck_after=ops.settings.stuck_after_seconds,
+    )
+
+
+@router.get("/sagas/{order}")
+async def show_saga(
+    request: Request,
+    ops: TheOps,
+    visitor: Reader,
+    order: UUID,
+    asked: Annotated[UUID | None, Query(description="what was asked for")] = None,
+    part: bool = False,
+) -> Response:
+    """How one order waits, and what came of asking for its next try."""
+    template = "saga_asked.html" if part else "saga.html"
+    return await _saga_page(request, ops, visitor, order, template=template, asked=asked)
+
+
+@router.post("/sagas/{order}/retry")
+async def retry(
+    request: Request,
+    ops: TheOps,
+    form: Annotated[Form, Depends(FormTo(Task.RETRY_ORDERS))],
+    order: UUID,
+) -> Response:
+    """Leads to the saga's own page; sent again, to the same one."""
+    problems: Problems = {}
+    chosen, reason = read_id(form), read_reason(form, problems)
+    if not problems:
+        body = bulks.Request(action=Action.RETRY, order_ids=[order], reason=reason)
+        try:
+            await bulks.ask(ops, form.visitor.caller, chosen, body)
+        except ApiProblem as error:
+            problems["id"] = not_taken(error)
+        else:
+            return RedirectResponse(f"/console/sagas/{order}?{urlencode({'asked': chosen})}", 303)
+    return await _saga_page(request, ops, form.visitor, order, problems=problems, reason=reason)
+
+
+async def _saga_page(
+    request: Request,
+    ops: Ops,
+    visitor: Visitor,
+    order_id: UUID,
+    *,
+    template: str = "saga.html",
+    asked: UUID | None = None,
+    problems: Problems | None = None,
+    reason: str = "",
+) -> Response:
+    order = await api.show_order(ops, visitor.caller, str(order_id))
+    outcome: dict[str, Any] | None = None
+    if asked:
+        found = await bulks.show(ops, visitor.caller, asked)
+        own = [row for row in found["orders"] if row["order_id"] == order_id]
+        if not own:
+            raise ApiProblem(404, "That was asked of other orders")
+        outcome = {**found, **own[0]}
+    return page(
+        request,
+        visitor,
+        template,
+        status=422 if problems else 200,
+        order=order,
+        asked=outcome,
+        new_id=new_message_id(),
+        problems={name: (problems or {}).get(name, "") for name in ("id", "reason")},
+        reason=reason,
     )
