@@ -50,9 +50,9 @@ class ServiceSettings(BaseSettings):
     fetch_max_wait_ms: int = Field(
         default=100,
         ge=1,
-        description="longest poll of the broker. Behind a batch of more than 100 ms a partition with "
-        "data can wait for another's long poll, so this bounds what that adds to a hop; each poll "
-        "costs, also when nothing happens",
+        description="longest poll of the broker. Behind a batch of more than 100 ms a partition "
+        "with data can wait for another's long poll, so this bounds what that adds to a hop; each "
+        "poll costs, also when nothing happens",
     )
     session_timeout_seconds: float = Field(
         default=10.0,
