@@ -20,9 +20,9 @@ from services.ops.app import build
 from services.ops.bulk import Action
 from services.ops.console.session import Session
 from services.ops.settings import OpsSettings
-from tests.ops.console.conftest import SECRET, Somebody, visitor
+from tests.ops.console.conftest import SECRET, Somebody, console, visitor
 
-__all__ = ["visitor"]
+__all__ = ["console", "visitor"]
 
 LEAST_ROLE: Final[dict[str, str]] = {
     "GET /docs": "nobody",

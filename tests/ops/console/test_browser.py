@@ -21,7 +21,7 @@ from tests.ops.stock import adjusted, audited, told
 from tests.ops.test_bulk import moved
 from tests.ops.test_observing import letter
 
-REACHABLE = "a[href], button, input:not([type=hidden]), select, summary, [tabindex='0']"
+REACHABLE = "a[href], button, input:not([type=hidden]), textarea, select, summary, [tabindex='0']"
 UNFOLD = "document.querySelectorAll('details').forEach((each) => (each.open = true))"
 LONG = "Averylongnamewithoutanyspace" * 4
 

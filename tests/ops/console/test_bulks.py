@@ -210,7 +210,7 @@ async def test_an_order_that_was_not_paid_offers_no_refund(watch: Watch, admin: 
     (order,) = await placed(watch, 1)
     page = await admin.see(f"/orders/{order}")
     actions = [attrs["action"] for tag, attrs in page.elements if tag == "form"]
-    assert actions == ["/console/sign-out"]
+    assert f"/console/orders/{order}/refund" not in actions
     fields = page.hidden | {"id": str(new_message_id()), "how": "part", "amount": "5"}
     seen = await admin.post(f"/orders/{order}/refund", **fields, restock="", reason="x")
     assert seen.status == 422

@@ -38,7 +38,7 @@ async def test_what_is_no_note_is_told_and_not_lost(watch: Watch, admin: Somebod
         assert [attrs for _, attrs in seen.elements if "aria-invalid" in attrs]
         assert text.strip() in seen.text
     assert (await admin.post(address, csrf="", id=new_id(page), text="x")).status == 403
-    assert (await admin.post(address, csrf=page.csrf, id="x", text="x")).status == 404
+    assert (await admin.post(address, csrf=page.csrf, id="x", text="x")).status == 400
     assert await find_of_order(watch.pool, order_id, 10) == []
 
 

@@ -71,7 +71,7 @@ async def test_a_retry_needs_a_reason_and_our_form(watch: Watch, admin: Somebody
         assert seen.status == 422
         assert "Say why" in seen.text
     assert (await admin.post(retry, csrf="", id=new_id(page), reason="x")).status == 403
-    assert (await admin.post(retry, csrf=page.csrf, id="x", reason="x")).status == 404
+    assert (await admin.post(retry, csrf=page.csrf, id="x", reason="x")).status == 400
     assert await asked_for(watch) == []
 
 
