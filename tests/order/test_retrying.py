@@ -1,5 +1,7 @@
 """Staff want the next try of an order now: the next sweep brings it, or they are told why not."""
 
+from uuid import UUID
+
 import pytest
 
 from contracts.audit import OrderWaits
@@ -10,8 +12,8 @@ from services.order.sweeper import sweep_deadlines
 from tests.order.conftest import Desk, place, reserved
 
 
-def retry(order: object) -> RetryOrder:
-    return RetryOrder(order_id=order, requested_by="naledi", reason="inventory is back")  # type: ignore[arg-type]
+def retry(order_id: UUID) -> RetryOrder:
+    return RetryOrder(order_id=order_id, requested_by="naledi", reason="inventory is back")
 
 
 async def sweep(desk: Desk) -> list[str]:
