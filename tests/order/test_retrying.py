@@ -12,8 +12,8 @@ from services.order.sweeper import sweep_deadlines
 from tests.order.conftest import Desk, place, reserved
 
 
-def retry(order: UUID) -> RetryOrder:
-    return RetryOrder(order_id=order, requested_by="naledi", reason="inventory is back")
+def retry(order_id: UUID) -> RetryOrder:
+    return RetryOrder(order_id=order_id, requested_by="naledi", reason="inventory is back")
 
 
 async def sweep(desk: Desk) -> list[str]:

@@ -145,9 +145,9 @@ async def test_what_people_wrote_is_text_and_nothing_else(watch: Watch, viewer: 
 async def test_news_of_an_order_are_counted(watch: Watch) -> None:
     """What a live page looks at: whatever it shows makes it grow."""
     first, second, third = history()
-    subject = [str(first.order_id)]
-    counts = [await count_news(watch.pool, first.order_id, subject)]
-    for sent in (first, second, updated(first.order_id), third):
+    order_id, subject = first.order_id, [str(first.order_id)]
+    counts = [await count_news(watch.pool, order_id, subject)]
+    for sent in (first, second, updated(order_id), third):
         await watch.hears(sent)
-        counts.append(await count_news(watch.pool, first.order_id, subject))
+        counts.append(await count_news(watch.pool, order_id, subject))
     assert counts == [0, 1, 2, 3, 4]
