@@ -127,9 +127,10 @@ class Directory:
         """For a person to read."""
         return str(self.home.logs)
 
-    def create_database(self, name: str) -> str:
-        """Makes an empty database, dropping one of that name; returns a superuser's address."""
-        return self.postgres_server.create_database(name)
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """Makes a database, empty or a copy, dropping one of that name; returns a superuser's
+        address."""
+        return self.postgres_server.create_database(name, template)
 
     def url(self, process: str) -> str:
         """The HTTP address of a service's process (`gateway`, `stripe`, `order-2`, ...)."""

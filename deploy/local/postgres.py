@@ -79,13 +79,14 @@ class Postgres:
         }
         return {"POSTGRES_PASSWORD": self._home.secret("postgres"), **services}
 
-    def create_database(self, name: str) -> str:
-        """Makes an empty database, dropping one of that name; returns a superuser's address."""
-        for statement in (
-            f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)',
-            f'CREATE DATABASE "{name}"',
-        ):
-            self._checked(self._psql("-c", statement), f"database {name} could not be created")
+    def create_database(self, name: str, template: str = "template1") -> str:
+        """Makes a database, empty or a copy, dropping one of that name; returns a superuser's
+        address."""
+        done = self._psql(
+            *("-c", f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)'),
+            *("-c", f'CREATE DATABASE "{name}" TEMPLATE "{template}"'),
+        )
+        self._checked(done, f"database {name} could not be created")
         return self._dsn("postgres", name)
 
     def _initialise(self, initdb: list[str]) -> None:

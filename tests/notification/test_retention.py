@@ -11,18 +11,18 @@ import pytest
 import services.notification
 from contracts.topics import CUSTOMER_CONTACTS
 from services.kit.db import Connection
-from services.kit.migrate import migrate
 from services.kit.parking import forget_payloads
 from services.notification import store
 from services.notification.rules import Kind, Mail, Told
+from tests.conftest import Migrated
 
 DAY = timedelta(days=1)
 
 
 @pytest.fixture
-async def db(database: str) -> AsyncIterator[Connection]:
-    await migrate(database, Path(services.notification.__file__).parent / "migrations")
-    connection = await asyncpg.connect(database)
+async def db(migrated: Migrated) -> AsyncIterator[Connection]:
+    folder = Path(services.notification.__file__).parent / "migrations"
+    connection = await asyncpg.connect(await migrated(folder))
     yield connection
     await connection.close()
 

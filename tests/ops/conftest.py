@@ -21,7 +21,6 @@ from deploy.local.stack import LocalStack
 from services.kit import operations
 from services.kit.db import Connection, Pool, open_pool
 from services.kit.messages import Outgoing, Record
-from services.kit.migrate import migrate
 from services.kit.outbox import Outbox
 from services.kit.processor import BatchProcessor
 from services.kit.publisher import Publisher
@@ -29,6 +28,7 @@ from services.kit.work import UnitOfWork
 from services.ops.counting import count_stock
 from services.ops.observing import observe
 from services.ops.verifying import Verdict, verify
+from tests.conftest import Migrated
 from tests.messages import outgoing
 from tests.ops.cli import Cli
 
@@ -79,8 +79,8 @@ class Watch:
 
 
 @pytest.fixture
-async def watch(servers: LocalStack, database: str) -> AsyncIterator[Watch]:
-    await migrate(database, MIGRATIONS)
+async def watch(servers: LocalStack, migrated: Migrated) -> AsyncIterator[Watch]:
+    database = await migrated(MIGRATIONS)
     name = database.rpartition("/")[2]
     runtime = servers.postgres_server.dsn(name, role="ops_runtime")
     pool = await open_pool(runtime, size=4, application="ops")

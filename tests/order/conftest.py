@@ -15,10 +15,10 @@ from contracts.inventory import StockReserved
 from contracts.message import Message, new_message_id
 from contracts.order import CartLine, OrderItem, PlaceOrder
 from services.kit.messages import Outgoing
-from services.kit.migrate import migrate
 from services.kit.work import Work
 from services.order.deadlines import Timing
 from services.order.handlers import OrderHandlers
+from tests.conftest import Migrated
 from tests.messages import incoming
 
 MIGRATIONS = Path(services.order.__file__).parent / "migrations"
@@ -65,9 +65,8 @@ def _count(db: "asyncpg.Connection[asyncpg.Record]") -> Callable[[], int]:
 
 
 @pytest.fixture
-async def desk(database: str) -> AsyncIterator[Desk]:
-    await migrate(database, MIGRATIONS)
-    db = await asyncpg.connect(database)
+async def desk(migrated: Migrated) -> AsyncIterator[Desk]:
+    db = await asyncpg.connect(await migrated(MIGRATIONS))
     timing = Timing(reservation=timedelta(minutes=30), step=timedelta(seconds=15))
     yield Desk(db, OrderHandlers(timing))
     await db.close()
