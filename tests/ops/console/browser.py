@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 import uvicorn
 from fastapi import FastAPI
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
 
 from deploy.local.tokens import token
 from tests.ops.console.conftest import SECRET
@@ -19,7 +19,8 @@ from tests.ops.console.conftest import SECRET
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 MISSING = "no Chromium here: install it, on Debian with `apt-get install chromium`"
 PATIENCE = 15_000
-"""Milliseconds. What is waited for takes a fraction of one, or a second's poll."""
+"""Milliseconds. What is waited for takes a fraction of a second, or a poll of one."""
+expect.set_options(timeout=PATIENCE)
 
 
 def find_chromium() -> str:
