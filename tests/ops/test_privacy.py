@@ -8,10 +8,10 @@ from deploy.local.tokens import token
 from services.ops.app import OBSERVED
 from tests.messages import outgoing
 from tests.ops.conftest import Watch, history
-from tests.ops.console.conftest import SECRET, Somebody, updated, visitor
+from tests.ops.console.conftest import SECRET, Somebody, console, updated, visitor
 from tests.ops.test_observing import letter
 
-__all__ = ["visitor"]
+__all__ = ["console", "visitor"]
 
 PERSONAL = {*ContactGiven.model_fields, *PostalAddress.model_fields} - {
     *("order_id", "customer_id"),  # ids, which travel everywhere
