@@ -23,6 +23,7 @@ from services.ops.console.routes import (
     bulks,
     dead_letters,
     live,
+    order,
     orders,
     overview,
     sagas,
@@ -56,7 +57,7 @@ def install(app: FastAPI, ops: Ops, tokens: Tokens) -> FastAPI:
     console.state.ops = ops
     console.state.tokens = tokens
     console.state.proxies = Proxies(ops.settings)
-    for rooms in (sign_in, overview, orders, live, bulks, stock, dead_letters, sagas, audit):
+    for rooms in (sign_in, overview, orders, order, live, bulks, stock, dead_letters, sagas, audit):
         console.include_router(rooms.router)
     console.mount("/static", StaticFiles(directory=STATIC))
     console.add_exception_handler(SignInFirst, _sign_in_first)

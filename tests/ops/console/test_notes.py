@@ -19,6 +19,10 @@ async def test_a_note_is_written_once_and_shown_as_text(watch: Watch, admin: Som
         sent = await admin.post(f"/orders/{order_id}/notes", **fields)
         assert sent.status == 303
     assert sent.answer.headers["location"] == f"/console/orders/{order_id}#notes"
+    other = await admin.post(f"/orders/{order_id}/notes", **fields | {"text": "found"})
+    assert other.status == 422
+    assert "This form was sent before, and said something else then" in other.text
+    assert "found" in other.text
     (kept,) = await find_of_order(watch.pool, order_id, 10)
     assert (kept["text"], kept["written_by"]) == ("<b>lost</b>\nby the courier", "naledi")
     for path in (f"/orders/{order_id}", f"/orders/{order_id}/now"):
