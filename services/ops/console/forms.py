@@ -4,7 +4,8 @@ The id is made when the form is written. A double click, a reload and the button
 send the same one.
 """
 
-from typing import Final
+from collections.abc import Awaitable
+from typing import Any, Final
 from uuid import UUID
 
 from services.kit.problems import ApiProblem
@@ -62,11 +63,17 @@ def uuid_of(text: str) -> UUID | None:
         return None
 
 
-def not_taken(error: ApiProblem) -> str:
-    """What to tell somebody whose form is shown again because its id could not be used.
+async def is_taken(asking: Awaitable[Any], problems: Problems, field: str = "id") -> bool:
+    """Whether what was asked for is accepted; if the form's id could not be used, `problems` says
+    so at the field.
 
-    Raises the error itself when it is about something else.
+    Raises ApiProblem when it is about something else.
     """
-    if error.status not in _NOT_TAKEN:
-        raise error
-    return _NOT_TAKEN[error.status]
+    try:
+        await asking
+    except ApiProblem as error:
+        if error.status not in _NOT_TAKEN:
+            raise
+        problems[field] = _NOT_TAKEN[error.status]
+        return False
+    return True

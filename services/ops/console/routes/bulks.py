@@ -7,13 +7,12 @@ from fastapi import APIRouter, Depends, Query, Request, Response
 from fastapi.responses import RedirectResponse
 
 from contracts.message import new_message_id
-from services.kit.problems import ApiProblem
 from services.ops import bulk
 from services.ops.access import Task, task_of
 from services.ops.console.forms import (
     Problems,
     incomplete,
-    not_taken,
+    is_taken,
     read_id,
     read_reason,
     read_restock,
@@ -70,11 +69,7 @@ async def ask(
         body = api.Request(
             action=action, order_ids=wanted, restock=read_restock(form), reason=reason
         )
-        try:
-            await api.ask(ops, form.visitor.caller, chosen, body)
-        except ApiProblem as error:
-            problems["id"] = not_taken(error)
-        else:
+        if await is_taken(api.ask(ops, form.visitor.caller, chosen, body), problems):
             return RedirectResponse(f"/console/bulks/{chosen}", 303)
     return await _form_page(request, ops, form.visitor, action, wanted, form, problems)
 

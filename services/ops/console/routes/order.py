@@ -8,10 +8,9 @@ from fastapi.responses import RedirectResponse
 
 from contracts.message import new_message_id
 from contracts.order import PaymentStatus
-from services.kit.problems import ApiProblem
 from services.ops import bulk
 from services.ops.access import Task
-from services.ops.console.forms import Problems, not_taken, read_id, read_reason, read_restock
+from services.ops.console.forms import Problems, is_taken, read_id, read_reason, read_restock
 from services.ops.console.pages import page
 from services.ops.console.sequence import draw, numbers
 from services.ops.console.session import Form, FormTo, Reader, Visitor
@@ -45,11 +44,9 @@ async def write_note(
     if not 0 < len(text) <= LONGEST_NOTE:
         problems["text"] = f"Write something, in at most {LONGEST_NOTE} characters"
     else:
-        try:
-            await notes.write(ops, form.visitor.caller, order, note_id, notes.Request(text=text))
-        except ApiProblem as error:
-            problems["text"] = not_taken(error)
-        else:
+        body = notes.Request(text=text)
+        asking = notes.write(ops, form.visitor.caller, order, note_id, body)
+        if await is_taken(asking, problems, "text"):
             return RedirectResponse(f"/console/orders/{quote(order)}#notes", 303)
     return await _order_page(request, ops, form.visitor, order, note=text, problems=problems)
 
@@ -81,11 +78,7 @@ async def refund(
             amount=amount,
             reason=reason,
         )
-        try:
-            await bulks.ask(ops, form.visitor.caller, chosen, body)
-        except ApiProblem as error:
-            problems["id"] = not_taken(error)
-        else:
+        if await is_taken(bulks.ask(ops, form.visitor.caller, chosen, body), problems):
             return RedirectResponse(f"/console/bulks/{chosen}", 303)
     return await _order_page(request, ops, form.visitor, order, form, problems=problems)
 

@@ -13,7 +13,7 @@ from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
 from services.ops.access import Task
 from services.ops.bulk import Action
-from services.ops.console.forms import Problems, not_taken, read_id, read_reason
+from services.ops.console.forms import Problems, is_taken, read_id, read_reason
 from services.ops.console.pages import page
 from services.ops.console.session import Form, FormTo, Reader, Visitor
 from services.ops.ops import Ops, TheOps
@@ -75,11 +75,7 @@ async def retry(
     chosen, reason = read_id(form), read_reason(form, problems)
     if not problems:
         body = bulks.Request(action=Action.RETRY, order_ids=[order], reason=reason)
-        try:
-            await bulks.ask(ops, form.visitor.caller, chosen, body)
-        except ApiProblem as error:
-            problems["id"] = not_taken(error)
-        else:
+        if await is_taken(bulks.ask(ops, form.visitor.caller, chosen, body), problems):
             return RedirectResponse(f"/console/sagas/{order}?{urlencode({'asked': chosen})}", 303)
     return await _saga_page(request, ops, form.visitor, order, problems=problems, reason=reason)
 

@@ -10,9 +10,8 @@ from markupsafe import Markup
 
 from contracts.inventory import MAX_STOCK
 from contracts.message import new_message_id
-from services.kit.problems import ApiProblem
 from services.ops.access import Task
-from services.ops.console.forms import Problems, not_taken, read_id, read_reason, uuid_of
+from services.ops.console.forms import Problems, is_taken, read_id, read_reason, uuid_of
 from services.ops.console.pages import page
 from services.ops.console.session import Form, FormTo, Reader, Visitor
 from services.ops.movements import ON_LEVEL
@@ -85,11 +84,7 @@ async def adjust(
     delta, reason, chosen = _delta(form, problems), read_reason(form, problems), read_id(form)
     if not problems:
         body = api.Request(product_id=product, delta=delta, reason=reason)
-        try:
-            await api.adjust(ops, form.visitor.caller, chosen, body)
-        except ApiProblem as error:
-            problems["id"] = not_taken(error)
-        else:
+        if await is_taken(api.adjust(ops, form.visitor.caller, chosen, body), problems):
             return RedirectResponse(f"/console/stock/adjustments/{chosen}", 303)
     return await _product_page(request, ops, form.visitor, product, form=form, problems=problems)
 
