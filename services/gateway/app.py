@@ -35,9 +35,12 @@ from services.kit import problems
 from services.kit.auth import Tokens
 from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.kit.service import Service
+from services.kit.turns import Turns
 from services.kit.work import Work
 
 MAX_BODY_BYTES = 256 * 1024
+_PATIENCE_SECONDS = 3.0
+"""A crowd of some hundreds is served within it; a person has not yet pressed the button again."""
 _KEYS_FORGOTTEN_AT_ONCE = 20_000
 
 
@@ -69,10 +72,10 @@ def build(settings: Settings) -> tuple[Service, FastAPI]:
         # A repeat under an idempotency key may still ask for one.
         await forget_answers(work.db, older_than=keys.KEPT + timedelta(hours=1))
 
-    return service, _web(service, Gateway(settings, service, hub), Tokens(settings))
+    return service, _web(settings, service, Gateway(settings, service, hub))
 
 
-def _web(service: Service, gateway: Gateway, tokens: Tokens) -> FastAPI:
+def _web(settings: Settings, service: Service, gateway: Gateway) -> FastAPI:
     app = FastAPI(
         title="orderflow",
         version="1",
@@ -82,12 +85,20 @@ def _web(service: Service, gateway: Gateway, tokens: Tokens) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.gateway = gateway
-    app.state.tokens = tokens
+    app.state.tokens = Tokens(settings)
     for rooms in (orders, events, carts, products, admin_orders, admin_products, stripe_webhook):
         app.include_router(rooms.router)
-    app.router.routes.extend(service.health_routes())
+    health = service.health_routes()
+    app.router.routes.extend(health)
     problems.install(app)
-    # The last one added is the outermost.
+    # The last one added is the outermost. A request at work has a connection soon, or it would wait
+    # for one out of its order. Stripe's news of money come first; they need no connection.
+    app.add_middleware(
+        Turns,
+        at_once=settings.database_pool_size,
+        patience=_PATIENCE_SECONDS,
+        always={stripe_webhook.PATH, *(route.path for route in health)},
+    )
     app.add_middleware(
         BodyLimit,
         limit=MAX_BODY_BYTES,

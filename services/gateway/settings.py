@@ -15,7 +15,8 @@ class Settings(TokenSettings):
     database_pool_size: int = Field(
         default=10,
         ge=2,
-        description="most connections of one process; its consumer has three more",
+        description="most connections of one process, and most requests that it works on at once; "
+        "its consumer has three connections more",
     )
 
     @property

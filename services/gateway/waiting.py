@@ -17,6 +17,7 @@ import asyncpg
 from prometheus_client import Gauge
 
 from services.kit.db import Connection
+from services.kit.turns import leave_turn
 
 WAITING = Gauge("orderflow_gateway_waiting", "Requests that wait for news", ["channel"])
 
@@ -61,7 +62,9 @@ class Hub:
 
     @contextmanager
     def listen(self, channel: str, subject: UUID) -> Iterator[Listener]:
-        """Hear of `subject` from now on, beginning with the document that is there."""
+        """Hear of `subject` from now on, beginning with the document that is there. Whoever waits
+        leaves its turn to others."""
+        leave_turn()
         listener, name = Listener(), str(subject)
         listeners = self._listeners[channel].setdefault(name, set())
         listeners.add(listener)

@@ -3,7 +3,6 @@
 import re
 
 from starlette.datastructures import Headers, MutableHeaders
-from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from services.kit import trace
@@ -62,7 +61,7 @@ class SafeHeaders:
 
 
 class BodyLimit:
-    """Refuses a body of more than `limit` bytes, said beforehand or found while reading.
+    """Reads the body before anything is done about it, and refuses one of more than `limit` bytes.
 
     `exceptions` are limits for single paths.
     """
@@ -77,20 +76,23 @@ class BodyLimit:
             await self._app(scope, receive, send)
             return
         limit = self._exceptions.get(scope["path"], self._limit)
-        refusal = f"The body is larger than {limit // 1024} KiB"
         announced = Headers(scope=scope).get("content-length", "")
-        if announced.isdecimal() and int(announced) > limit:
-            await problem_response(problem_body(413, refusal))(scope, receive, send)
-            return
-        read = 0
-
-        async def receive_limited() -> Message:
-            nonlocal read
+        too_large = announced.isdecimal() and int(announced) > limit
+        body, more = bytearray(), not too_large
+        while more:
             message = await receive()
-            read += len(message.get("body", b""))
-            if read > limit:
-                # The route is reading: it hands this on to the problem handlers.
-                raise HTTPException(413, refusal)
-            return message
+            if message["type"] == "http.disconnect":
+                return
+            body += message.get("body", b"")
+            too_large, more = len(body) > limit, message.get("more_body", False)
+            more = more and not too_large
+        if too_large:
+            refusal = problem_body(413, f"The body is larger than {limit // 1024} KiB")
+            await problem_response(refusal)(scope, receive, send)
+            return
+        whole: list[Message] = [{"type": "http.request", "body": bytes(body)}]
 
-        await self._app(scope, receive_limited, send)
+        async def receive_whole() -> Message:
+            return whole.pop() if whole else await receive()
+
+        await self._app(scope, receive_whole, send)
