@@ -30,12 +30,12 @@ from services.gateway.settings import Settings
 from services.gateway.store import keys
 from services.gateway.store.orders import load_waited_for
 from services.gateway.store.products import forget_answers, load_answers
+from services.gateway.turns import Turns
 from services.gateway.waiting import Hub
 from services.kit import problems
 from services.kit.auth import Tokens
 from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.kit.service import Service
-from services.kit.turns import Turns
 from services.kit.work import Work
 
 MAX_BODY_BYTES = 256 * 1024

@@ -16,8 +16,8 @@ from uuid import UUID
 import asyncpg
 from prometheus_client import Gauge
 
+from services.gateway.turns import leave_turn
 from services.kit.db import Connection
-from services.kit.turns import leave_turn
 
 WAITING = Gauge("orderflow_gateway_waiting", "Requests that wait for news", ["channel"])
 

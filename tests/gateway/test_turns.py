@@ -48,7 +48,7 @@ async def test_who_is_too_far_back_in_the_line_hears_it_soon(api: Api, customer:
         assert int(sent_away.headers["Retry-After"]) > 0
         assert "try again" in sent_away.json()["detail"]
 
-        # A process at its limit is alive and ready, and Stripe's news are no customer's to wait for.
+        # A process at its limit is alive, and Stripe's news do not wait behind customers.
         assert (await api.http.get("/healthz")).is_success
         assert (await post(api, json.dumps(event("o")))).is_success
     assert {answer.status_code for answer in await asyncio.gather(*at_work)} == {202}

@@ -1,4 +1,4 @@
-"""Turns of HTTP requests: so many are worked on at once, the others wait in line, in their order.
+"""Turns of requests: so many are worked on at once, the others wait in line, in their order.
 
 A process that begins on everything that arrives serves nobody when too much arrives: all requests
 slow each other down until their callers give up and ask again, and that keeps it so. In a line of
@@ -15,8 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from services.kit.problems import problem_response, unavailable
 
-IN_LINE = Gauge("orderflow_http_in_line", "Requests that wait for their turn")
-TURNED_AWAY = Counter("orderflow_http_turned_away_total", "Requests answered 503 out of the line")
+IN_LINE = Gauge("orderflow_gateway_in_line", "Requests that wait for their turn")
+TURNED_AWAY = Counter(
+    "orderflow_gateway_turned_away_total", "Requests that waited too long in line"
+)
 
 
 class _Turn:
