@@ -3,7 +3,7 @@
 import contextlib
 import socket
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import uvicorn
@@ -12,6 +12,9 @@ from services.kit.telemetry import log
 
 _FAILED: Final = 3
 """What uvicorn itself exits with when the application does not start."""
+_ACCEPTED_AT_ONCE: Final = 16
+"""uvloop accepts one connection per socket and turn of its loop. The turns of a busy process are
+long, and who gives up in the queue in front of it is served all the same: so a port has several."""
 
 
 def serve(app: Any, host: str, ports: Iterable[int]) -> None:
@@ -20,7 +23,7 @@ def serve(app: Any, host: str, ports: Iterable[int]) -> None:
     An application knows the port by `scope["server"]`, and its peer by `scope["client"]`: that is
     the other end of the connection, whatever `X-Forwarded-For` says.
     """
-    sockets = [_bound(host, port) for port in ports]
+    sockets = [again for port in ports for again in _several(_bound(host, port))]
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -36,6 +39,12 @@ def serve(app: Any, host: str, ports: Iterable[int]) -> None:
         server.run(sockets=sockets)
     if not server.started:
         sys.exit(_FAILED)
+
+
+def _several(bound: socket.socket) -> Iterator[socket.socket]:
+    yield bound
+    for _ in range(_ACCEPTED_AT_ONCE - 1):
+        yield bound.dup()
 
 
 def _bound(host: str, port: int) -> socket.socket:

@@ -70,6 +70,8 @@ def bearer(token: str) -> dict[str, str]:
 async def browsers(patience: float) -> AsyncIterator[Asking]:
     """The connections of all customers."""
     connector = aiohttp.TCPConnector(limit=600)
-    timeout = aiohttp.ClientTimeout(total=20)
+    # Of the shop's answer, not of the wait for one of these connections: whoever gave up in that
+    # would close another's, and the shop had worked for nobody.
+    timeout = aiohttp.ClientTimeout(total=None, sock_connect=20, sock_read=20)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout) as http:
         yield Asking(http, patience)

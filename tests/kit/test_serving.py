@@ -1,4 +1,5 @@
-"""One application on two ports: who called is who is connected, and both ports close together."""
+"""One application on several ports: who called is who is connected, all close together, and new
+connections are accepted quickly."""
 
 import asyncio
 import os
@@ -15,7 +16,9 @@ from deploy.local.home import PROJECT
 from tests.kit.conftest import eventually
 
 PROGRAM = """
+import asyncio
 import sys
+import time
 from starlette.applications import Starlette
 from starlette.responses import JSONResponse
 from starlette.routing import Route
@@ -24,8 +27,26 @@ from services.kit.serving import serve
 async def who(request):
     return JSONResponse([request.scope["server"][1], request.scope["client"][0]])
 
-serve(Starlette(routes=[Route("/", who)]), "127.0.0.1", map(int, sys.argv[1:]))
+turns = 0
+
+async def count():
+    global turns
+    while True:
+        turns += 1
+        await asyncio.sleep(0)
+
+async def block(request):
+    request.app.state.counting = asyncio.create_task(count())
+    time.sleep(1)
+    return JSONResponse(turns)
+
+async def turn(request):
+    return JSONResponse(turns)
+
+routes = [Route("/", who), Route("/block", block), Route("/turn", turn)]
+serve(Starlette(routes=routes), "127.0.0.1", map(int, sys.argv[1:]))
 """
+CROWD = 64
 
 
 def free_ports() -> list[int]:
@@ -80,3 +101,25 @@ async def test_a_port_that_is_taken_is_named() -> None:
             assert process.returncode == 3
             assert "cannot listen" in out.decode()
             assert str(port) in out.decode()
+
+
+async def test_a_crowd_of_new_connections_does_not_wait_for_as_many_turns_of_the_loop() -> None:
+    port, _ = free_ports()
+    async with (
+        program(port),
+        httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", trust_env=False) as client,
+    ):
+
+        async def is_up() -> bool:
+            try:
+                return (await client.get("/")).is_success
+            except httpx.TransportError:
+                return False
+
+        await eventually(is_up, bool)
+        blocking = asyncio.create_task(client.get("/block"))
+        await asyncio.sleep(0.3)
+        crowd = await asyncio.gather(*(client.get("/turn") for _ in range(CROWD)))
+        await blocking
+        turns = sorted(answer.json() for answer in crowd)
+        assert turns[-1] - turns[0] < CROWD / 2
