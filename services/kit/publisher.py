@@ -59,6 +59,7 @@ class Publisher:
         Raises:
             BrokerUnavailable: Kafka did not acknowledge all `within` that many seconds.
         """
+        producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(within):
                 producer = await self._started()
@@ -78,7 +79,7 @@ class Publisher:
                 await asyncio.shield(asyncio.gather(*waiting))
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             PUBLISH_FAILURES.inc()
-            self._replace()
+            self._replace(producer)
             raise BrokerUnavailable(f"Kafka did not acknowledge: {error!r}") from error
         PUBLISHED.inc(len(messages))
 
@@ -124,9 +125,10 @@ class Publisher:
                 self._producer = producer
             return self._producer
 
-    def _replace(self) -> None:
-        broken, self._producer = self._producer, None
-        if broken is not None:
+    def _replace(self, broken: AIOKafkaProducer | None) -> None:
+        # Many hear late that one producer failed: its successor must not pay for that.
+        if broken is self._producer and broken is not None:
+            self._producer = None
             # Closing waits for what is in flight; nobody has to wait for that.
             task = asyncio.create_task(broken.stop())
             self._closing.add(task)
@@ -139,7 +141,7 @@ class Publisher:
 
     async def stop(self) -> None:
         """Close; what is in flight gets a moment to be acknowledged."""
-        self._replace()
+        self._replace(self._producer)
         if self._closing:
             _, pending = await asyncio.wait(self._closing, timeout=5.0)
             for task in pending:
