@@ -1,10 +1,12 @@
 """Hands messages to Kafka and waits for its acknowledgement (acks=all, idempotent producer).
 
-An aiokafka producer that met a sequence error never works again, so after any failure the
-producer is replaced by a fresh one; nothing else in the service needs to know.
+An aiokafka producer that met a sequence error never works again, so after a failure the producer
+is replaced by a fresh one, unless it is only slow: it has acknowledged something to somebody
+meanwhile. Nothing else in the service needs to know.
 """
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -34,6 +36,7 @@ class Publisher:
         self._source = source
         self._producer: AIOKafkaProducer | None = None
         self._starting = asyncio.Lock()
+        self._acknowledged_at = 0.0
         self._closing: set[asyncio.Task[None]] = set()
 
     async def send(self, message: Message, *, message_id: UUID | None = None) -> None:
@@ -59,10 +62,12 @@ class Publisher:
         Raises:
             BrokerUnavailable: Kafka did not acknowledge all `within` that many seconds.
         """
-        producer: AIOKafkaProducer | None = None
+        began = time.monotonic()
+        producer: Any = self._producer
         try:
             async with asyncio.timeout(within):
-                producer = await self._started()
+                # Shielded: it serves whoever comes next, however little time this caller has.
+                producer = producer or await asyncio.shield(self._started())
                 if len(messages) <= _FEW:
                     waiting = [
                         await producer.send(
@@ -79,8 +84,11 @@ class Publisher:
                 await asyncio.shield(asyncio.gather(*waiting))
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             PUBLISH_FAILURES.inc()
-            self._replace(producer)
+            slow = isinstance(error, TimeoutError) and self._acknowledged_at > began
+            if not slow:
+                self._replace(producer)
             raise BrokerUnavailable(f"Kafka did not acknowledge: {error!r}") from error
+        self._acknowledged_at = time.monotonic()
         PUBLISHED.inc(len(messages))
 
     async def _send_batches(
