@@ -13,7 +13,7 @@ RECONCILE_SECONDS is left to its webhook. The list goes back 30 days; `checking`
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter
@@ -37,7 +37,10 @@ SOURCE: Final = "payment"
 
 LEASE: Final = timedelta(seconds=30)
 _LOOK_EVERY: Final = 1.0
-_OVERLAP: Final = timedelta(minutes=5)  # an event may be listed late, and clocks differ
+_OVERLAP: Final = timedelta(seconds=10)
+_LATE: Final = timedelta(minutes=5)
+"""An event may be listed so much late, and clocks differ: once in so long a turn reads twice so far
+back. If each turn did, it would read the same events again and again."""
 _SLICE: Final = timedelta(hours=1)  # after a long outage: oldest first, and progress is kept
 
 
@@ -66,6 +69,7 @@ class Reconciling:
         self._every = every
         # Two days less than the inbox: one that the kit is careful by, one to get through Kafka.
         self._remembered = inbox - timedelta(days=2)
+        self._looked_back_at = datetime.min.replace(tzinfo=UTC)
 
     async def run(self, service: Service) -> None:
         """Take turns until cancelled."""
@@ -93,13 +97,18 @@ class Reconciling:
     async def _compare(self, service: Service, stripe: EventList, turn: Turn) -> int:
         until = (turn.now - self._every).replace(microsecond=0)  # Stripe's times are whole seconds
         fed = 0
+        looks_back = turn.now - self._looked_back_at >= _LATE
+        overlap = 2 * _LATE if looks_back else _OVERLAP
         while turn.reached < until:
             end = min(turn.reached + _SLICE, until)
-            async for page in stripe.events(event_rules.TYPES, turn.reached - _OVERLAP, end):
+            async for page in stripe.events(event_rules.TYPES, turn.reached - overlap, end):
                 fed += await self._feed(service, page, turn.now)
                 await turns.keep(service.pool, turn)
             turn = turn._replace(reached=end)
             await turns.keep(service.pool, turn)
+            overlap = _OVERLAP
+        if looks_back:
+            self._looked_back_at = turn.now
         return fed
 
     async def _feed(self, service: Service, page: list[dict[str, Any]], now: datetime) -> int:

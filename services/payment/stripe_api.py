@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Final, NoReturn, TypeVar
+from typing import Any, Final, NoReturn, TypeVar, cast
 from uuid import UUID
 
 import aiohttp
@@ -171,12 +171,16 @@ class StripeApi:
             "created": {"gte": int(since.timestamp()), "lt": int(until.timestamp())},
         }
         while True:
-            page = await self._ask(lambda: self._client.v1.events.list_async(asked))
-            if page.data:
-                yield [seen.to_dict() for seen in page.data]
-            if not page.has_more:
+            # As JSON: objects of the SDK, made only to be dicts again, cost ten times as much.
+            answer = await self._ask(
+                lambda: self._client.raw_request_async("get", "/v1/events", **asked)
+            )
+            page = cast("dict[str, Any]", answer.data)
+            if page["data"]:
+                yield page["data"]
+            if not page["has_more"]:
                 return
-            asked["starting_after"] = page.data[-1].id
+            asked["starting_after"] = page["data"][-1]["id"]
 
     async def _ask(self, request: Callable[[], Awaitable[T]]) -> T:
         await self._limiter.acquire()
