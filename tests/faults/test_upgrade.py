@@ -12,7 +12,7 @@ from tests.faults.upgrade import upgrade
 
 @pytest.mark.timeout(300)
 async def test_two_releases_work_side_by_side_forward_and_back() -> None:
-    judgement = await upgrade(rate=20, short=True)
+    judgement = await upgrade(rate=10, short=True)
     assert not judgement.wrong, judgement.wrong[:10]
 
 
