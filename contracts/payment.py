@@ -50,6 +50,18 @@ class RefundPayment(Message, type="payment.refund-payment.v1", topic=PAYMENT_COM
     reason: str
 
 
+class CheckPayment(Message, type="payment.check-payment.v1", topic=PAYMENT_COMMANDS):
+    """Staff want to know: Stripe is asked how the payment is, also when it has ended here, and the
+    answer settles it. Answered at once by where the payment stands, like a repeated command.
+
+    Without a PaymentIntent there is nothing to ask for, and no answer.
+    """
+
+    order_id: UUID
+    requested_by: Annotated[str, Field(min_length=1, max_length=255)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 # -- events ------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ class Task(StrEnum):
     REPLAY = "replay"
     MOVE_ORDERS = "move orders"
     RETRY_ORDERS = "retry orders"
+    CHECK_PAYMENTS = "have Stripe asked"
     WRITE_NOTES = "write notes"
     DISCARD = "discard"
     CANCEL_ORDERS = "cancel orders"
@@ -41,6 +42,7 @@ WHO: Final[Mapping[Task, tuple[Role, ...]]] = {
     Task.REPLAY: (Role.OPERATOR, Role.ADMIN),
     Task.MOVE_ORDERS: (Role.OPERATOR, Role.ADMIN),
     Task.RETRY_ORDERS: (Role.OPERATOR, Role.ADMIN),
+    Task.CHECK_PAYMENTS: (Role.OPERATOR, Role.ADMIN),
     Task.WRITE_NOTES: (Role.OPERATOR, Role.ADMIN),
     Task.DISCARD: (Role.ADMIN,),
     Task.CANCEL_ORDERS: (Role.ADMIN,),

@@ -72,7 +72,7 @@ def build(settings: OpsSettings) -> tuple[Service, FastAPI]:
         consumes=OBSERVED,
         handlers={},
         observer=observe,
-        emits=(*OPERATIONS.values(), INVENTORY_COMMANDS),
+        emits=(*OPERATIONS.values(), INVENTORY_COMMANDS, ORDER_COMMANDS, PAYMENT_COMMANDS),
         ready_without_broker=True,
     )
     timeline = timedelta(days=settings.timeline_days)

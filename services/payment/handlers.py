@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from contracts.message import Message
-from contracts.payment import CancelPayment, RefundPayment, RequestPayment
+from contracts.payment import CancelPayment, CheckPayment, RefundPayment, RequestPayment
 from contracts.stripe import StripeEventReceived
 from services.kit.messages import Incoming
 from services.kit.work import Handler, Work
@@ -75,6 +75,14 @@ class PaymentHandlers:
                 return refund_rules.refund(payment, command, work.now)
 
             changes.apply(changes[command.order_id], Cause.command(incoming), rule)
+        await self._save(work, changes)
+
+    async def check(self, work: Work, batch: list[Incoming[CheckPayment]]) -> None:
+        changes = Changes(work)
+        await changes.lock(_orders(batch))
+        for incoming in batch:
+            if payment := changes.find(incoming.message.order_id, None):
+                changes.apply(payment, Cause.command(incoming), rules.check_now)
         await self._save(work, changes)
 
     async def stripe_event(self, work: Work, batch: list[Incoming[StripeEventReceived]]) -> None:
@@ -163,5 +171,6 @@ def handlers(terms: Terms, wake: Callable[[], None]) -> dict[type[Message], Hand
         RequestPayment: payment.request,
         CancelPayment: payment.cancel,
         RefundPayment: payment.refund,
+        CheckPayment: payment.check,
         StripeEventReceived: payment.stripe_event,
     }

@@ -64,6 +64,14 @@ def check(payment: Payment) -> Verdict:
     return said()
 
 
+def check_now(payment: Payment) -> Verdict:
+    """Somebody wants to know: Stripe is asked whatever is known here, unless a call is under way,
+    whose answer tells as much, or there is no intent to ask for."""
+    if payment.payment_intent_id is not None and not payment.calling:
+        payment.check_requested = True
+    return said(*replies.standing(payment))
+
+
 def next_call(payment: Payment) -> NewCall | None:
     """The call that the payment needs now, if it has none under way."""
     if payment.calling:

@@ -3,6 +3,8 @@
 from uuid import uuid4
 
 from contracts.audit import PaymentAudited
+from contracts.message import new_message_id
+from contracts.payment import CheckPayment
 from contracts.stripe import StripeEventReceived, StripeMetadata, StripeObject
 from services.kit.auth import Caller
 from services.ops.app import build
@@ -87,3 +89,46 @@ async def test_the_events_of_a_paid_order_at_the_command_line(
     by_intent = await cli.run("stripe", "events", order["payment"]["payment_intent_id"], "--json")
     assert {row["event_type"] for row in by_intent.json} >= {"payment_intent.succeeded"}
     assert (await cli.run("stripe", "events", str(uuid4()))).code == 3
+
+
+async def test_stripe_is_asked_about_one_order(cli: Cli, anna: Person, product: str) -> None:
+    order = await paid(anna, product)
+    ask = ("stripe", "reconcile", order["order_id"], "--reason", "a receipt was shown")
+
+    async def stands() -> Ended:
+        return await cli.run(*ask, role="operator")
+
+    told = await eventually(stands, lambda ended: "payment-succeeded" in ended.out)
+    assert told.code == 0
+    assert f"ops orders trace {order['order_id']} --follow" in told.out
+
+    check_id = str(new_message_id())
+    for _ in range(2):
+        again = await cli.run(*ask, "--id", check_id, "--json")
+        assert again.json["check_id"] == check_id
+    entries = (await cli.run("orders", "trace", order["order_id"], "--json")).json
+    asked = [entry for entry in entries if entry["type"] == CheckPayment.wire_type]
+    assert "naledi" in asked[0]["summary"]
+    answers = [entry for entry in entries if entry["causation_id"] == check_id]
+    assert len(answers) == 1, "sent twice, it was done once"
+
+
+async def test_who_cannot_have_stripe_asked_is_told_why(
+    cli: Cli, anna: Person, product: str
+) -> None:
+    order = await paid(anna, product)
+    ask = ("stripe", "reconcile", order["order_id"], "--reason", "a receipt was shown")
+    looks_only = await cli.run(*ask, role="viewer")
+    assert looks_only.code == 4
+    assert "operator or admin" in looks_only.err
+    assert (await cli.run(*ask[:2], str(uuid4()), *ask[3:])).code == 3
+    old = await cli.run(*ask, "--id", "0190a3b2-7c4d-7e8f-9a0b-000000000411")
+    assert old.code == 2
+    assert "within the last day" in old.err
+
+    refused = await anna.check_out([{"product_id": product, "quantity": 5000}], wait=20)
+    listed = (await cli.run("orders", "list", "--status", "cancelled", "--json")).json
+    assert refused.status_code == 400
+    unpaid = await cli.run("stripe", "reconcile", listed[0]["order_id"], *ask[3:])
+    assert unpaid.code == 2
+    assert "No PaymentIntent" in unpaid.err

@@ -8,7 +8,14 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from contracts.payment import PaymentFailed, PaymentSucceeded, RefundFailed
+from contracts.payment import (
+    CheckPayment,
+    PaymentFailed,
+    PaymentIntentCreated,
+    PaymentPartiallyRefunded,
+    PaymentSucceeded,
+    RefundFailed,
+)
 from services.kit.work import Work
 from services.payment import stripe_api
 from services.payment.checking import check_open_payments
@@ -173,3 +180,54 @@ async def test_a_refund_on_its_way_is_checked_and_its_failure_found(
     (said,) = await bench.call_until_done(api)
     assert isinstance(said, RefundFailed)
     assert said.amount_refunded == 0
+
+
+# -- somebody asks -----------------------------------------------------------------------------
+
+
+def check(order_id: UUID) -> CheckPayment:
+    return CheckPayment(order_id=order_id, requested_by="naledi", reason="a receipt was shown")
+
+
+async def test_who_asks_hears_where_a_payment_stands_and_then_how_it_is(
+    bench: Bench, api: StripeApi, standin: StandinProcess
+) -> None:
+    order_id, intent = await opened(bench, api)
+    await standin.intents.confirm_async(intent, {"payment_method": "pm_card_visa"})
+    (stands,) = await bench.hear(check(order_id), source="ops")
+    assert isinstance(stands, PaymentIntentCreated)
+    (said,) = await bench.call_until_done(api)
+    assert isinstance(said, PaymentSucceeded)
+    assert (await bench.payment(order_id))["status"] == "succeeded"
+
+
+async def test_a_refund_of_a_payment_that_has_ended_is_found_when_somebody_asks(
+    bench: Bench, api: StripeApi, standin: StandinProcess
+) -> None:
+    """Made in Stripe's dashboard, and no event of it came."""
+    order_id, intent = await opened(bench, api)
+    await standin.intents.confirm_async(intent, {"payment_method": "pm_card_visa"})
+    await bench.hear(check(order_id))
+    await bench.call_until_done(api)
+    await standin.refunds.create_async({"payment_intent": intent, "amount": 500})
+    (stands,) = await bench.hear(check(order_id))
+    assert isinstance(stands, PaymentSucceeded)
+    (said,) = await bench.call_until_done(api)
+    assert isinstance(said, PaymentPartiallyRefunded)
+    assert said.amount_refunded == 500
+
+
+async def test_many_who_ask_at_once_make_one_call(bench: Bench, api: StripeApi) -> None:
+    order_id, _ = await opened(bench, api)
+    for _ in range(3):
+        await bench.hear(check(order_id), check(order_id))
+    assert (await bench.payment(order_id))["calls"] == 2, "the intent, and one check"
+
+
+async def test_without_an_intent_there_is_nothing_to_ask_for(bench: Bench, api: StripeApi) -> None:
+    canceled = uuid4()
+    await bench.hear(cancel(canceled))
+    before = (await bench.payment(canceled))["calls"]
+    await bench.hear(check(canceled))
+    assert await bench.hear(check(uuid4())) == []
+    assert (await bench.payment(canceled))["calls"] == before

@@ -1,12 +1,19 @@
-"""What Stripe told of an order, as far as topics tell."""
+"""What Stripe told of an order, as far as topics tell; and having it asked."""
 
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel
 
+from contracts.payment import CheckPayment
 from contracts.stripe import StripeEventReceived
+from services.kit.auth import Caller
+from services.kit.problems import ApiProblem
+from services.ops.access import May, Task
+from services.ops.asking import Reason, UnusableId, check_new
 from services.ops.ops import TheOps, Viewer
-from services.ops.routes.orders import trace
+from services.ops.routes.orders import find, trace
 from services.ops.rules import said
 
 router = APIRouter(prefix="/v1", tags=["orders"])
@@ -35,6 +42,37 @@ async def list_events(ops: TheOps, caller: Viewer, order: str) -> list[dict[str,
         for entry in entries
         if entry["type"] == StripeEventReceived.wire_type
     ]
+
+
+class Request(BaseModel):
+    reason: Reason
+
+
+@router.put(
+    "/orders/{order}/payment-checks/{check_id}", status_code=202, summary="Have Stripe asked"
+)
+async def check(
+    ops: TheOps,
+    caller: Annotated[Caller, Depends(May(Task.CHECK_PAYMENTS))],
+    order: str,
+    check_id: UUID,
+    body: Request,
+) -> dict[str, Any]:
+    """How the payment is, which is then settled by the answer. Once for each id: a UUIDv7 that the
+    caller makes, and the id of the command. The payment service answers at once with where the
+    payment stands, under this id as the cause; what Stripe's answer changes shows in the trace."""
+    found = await find(ops.service.pool, order)
+    if found["payment_intent_id"] is None:
+        raise ApiProblem(409, "No PaymentIntent is known of this order: Stripe cannot be asked")
+    order_id: UUID = found["order_id"]
+    command = CheckPayment(order_id=order_id, requested_by=caller.customer_id, reason=body.reason)
+    async with ops.service.transaction(publish="later") as work:
+        try:
+            check_new(check_id, work.now)
+        except UnusableId as error:
+            raise ApiProblem(422, f"check_id: {error}") from None
+        work.send(command, message_id=check_id)
+    return {"order_id": order_id, "check_id": check_id}
 
 
 def _change(audited: str | None) -> str | None:

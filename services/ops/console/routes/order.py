@@ -1,4 +1,4 @@
-"""One order with its story, and what staff do about it: notes and refunds."""
+"""One order with its story, and what staff do about it: notes, refunds, and having Stripe asked."""
 
 from typing import Annotated, Any
 from urllib.parse import quote
@@ -17,7 +17,7 @@ from services.ops.console.session import Form, FormTo, Reader, Visitor
 from services.ops.console.words import minor_units, money
 from services.ops.noting import LONGEST_NOTE
 from services.ops.ops import Ops, TheOps
-from services.ops.routes import bulks, notes
+from services.ops.routes import bulks, notes, stripe
 from services.ops.routes import orders as api
 
 router = APIRouter()
@@ -49,6 +49,25 @@ async def write_note(
         if await is_taken(asking, problems, "text"):
             return RedirectResponse(f"/console/orders/{quote(order)}#notes", 303)
     return await _order_page(request, ops, form.visitor, order, note=text, problems=problems)
+
+
+@router.post("/orders/{order}/payment-check")
+async def check_payment(
+    request: Request,
+    ops: TheOps,
+    form: Annotated[Form, Depends(FormTo(Task.CHECK_PAYMENTS))],
+    order: str,
+) -> Response:
+    """What comes of it is on the order's page, live."""
+    problems: Problems = {}
+    chosen, reason = read_id(form), read_reason(form, problems)
+    if not problems:
+        body = stripe.Request(reason=reason)
+        asking = stripe.check(ops, form.visitor.caller, order, chosen, body)
+        if await is_taken(asking, problems, "reason"):
+            return RedirectResponse(f"/console/orders/{quote(order)}", 303)
+    problems = {"asked": problems["reason"]}
+    return await _order_page(request, ops, form.visitor, order, asked=reason, problems=problems)
 
 
 @router.get("/orders/{order}/now")
@@ -119,10 +138,13 @@ async def _order_page(
     order: str,
     refund: Form | None = None,
     note: str = "",
+    asked: str = "",
     problems: Problems | None = None,
 ) -> Response:
-    """`refund` and `note` were not taken: shown again with what was written, and a new id."""
+    """`refund`, `note` and the reason `asked` were not taken: shown again with what was written,
+    and a new id."""
     problems = problems or {}
+    fields = ("id", "text", "asked", *_REFUND_FIELDS)
     story = await _story(ops, visitor, order)
     return page(
         request,
@@ -135,8 +157,9 @@ async def _order_page(
         new_id=new_message_id(),
         written={name: refund.text(name) if refund else "" for name in _REFUND_FIELDS},
         note=note,
+        asked=asked,
         longest=LONGEST_NOTE,
-        problems={name: problems.get(name, "") for name in ("id", "text", *_REFUND_FIELDS)},
+        problems={name: problems.get(name, "") for name in fields},
     )
 
 
