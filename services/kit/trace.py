@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 from opentelemetry import trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import SERVICE_NAME, Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -48,6 +47,11 @@ class Tracing:
     def __init__(self, service: str, endpoint: str | None) -> None:
         self._provider: TracerProvider | None = None
         if endpoint:
+            # Here, because loading it is a tenth of a service's start, and most run without.
+            from opentelemetry.exporter.otlp.proto.http.trace_exporter import (
+                OTLPSpanExporter,
+            )
+
             self._provider = TracerProvider(resource=Resource({SERVICE_NAME: service}))
             self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
 
