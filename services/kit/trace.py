@@ -53,7 +53,8 @@ class Tracing:
             )
 
             self._provider = TracerProvider(resource=Resource({SERVICE_NAME: service}))
-            self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter()))
+            exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")
+            self._provider.add_span_processor(BatchSpanProcessor(exporter))
 
     @contextmanager
     def batch(self, name: str, traceparents: Iterable[str]) -> Iterator[None]:
