@@ -145,6 +145,7 @@ async def ask(client: httpx.AsyncClient, role: str, method: str, path: str) -> h
         adjustment_id=new_message_id(),
         bulk_id=new_message_id(),
         note_id=new_message_id(),
+        check_id=new_message_id(),
     )
     given, query = (
         TOKENS[role],

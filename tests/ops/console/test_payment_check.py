@@ -41,7 +41,7 @@ async def test_who_asks_gives_a_reason_and_sees_the_order_again(
     assert message_id == fields["id"]
     assert asked == {
         "order_id": str(order_id),
-        "requested_by": "naledi",
+        "requested_by": "thabo",
         "reason": "a receipt was shown",
     }
 
