@@ -221,6 +221,7 @@ async def test_many_who_ask_at_once_make_one_call(bench: Bench, api: StripeApi) 
     order_id, _ = await opened(bench, api)
     for _ in range(3):
         await bench.hear(check(order_id), check(order_id))
+    await bench.call_until_done(api)
     assert (await bench.payment(order_id))["calls"] == 2, "the intent, and one check"
 
 
