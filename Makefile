@@ -88,7 +88,7 @@ mutants: $(ENVIRONMENT)  ## break the system on purpose; the harness must notice
 
 soak: $(ENVIRONMENT)  ## the same for long, on three brokers: make soak MINUTES=60
 	@$(RUN) tests.faults --brokers 3 --faults 10 \
-		--minutes $(or $(MINUTES),$(error say how long: make soak MINUTES=60))
+		--minutes $(or $(MINUTES),$(error say how long: make soak MINUTES=60)) $(ARGS)
 
 upgrade: $(ENVIRONMENT)  ## the release before and this one side by side under load, and back
 	@$(RUN) tests.faults.upgrade $(ARGS)
