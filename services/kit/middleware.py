@@ -78,14 +78,13 @@ class BodyLimit:
         limit = self._exceptions.get(scope["path"], self._limit)
         announced = Headers(scope=scope).get("content-length", "")
         too_large = announced.isdecimal() and int(announced) > limit
-        body, more = bytearray(), not too_large
-        while more:
+        body, more = bytearray(), True
+        while more and not too_large:
             message = await receive()
             if message["type"] == "http.disconnect":
                 return
             body += message.get("body", b"")
             too_large, more = len(body) > limit, message.get("more_body", False)
-            more = more and not too_large
         if too_large:
             refusal = problem_body(413, f"The body is larger than {limit // 1024} KiB")
             await problem_response(refusal)(scope, receive, send)

@@ -9,12 +9,15 @@
 """
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
 from urllib.error import HTTPError, URLError
 from urllib.parse import quote, urlencode
 from urllib.request import ProxyHandler, Request, build_opener
+from uuid import UUID
 
 TIMEOUT = 600.0
 """Seconds; proving the audit reads all of it."""
@@ -87,6 +90,18 @@ class Client:
                 f"the ops service does not answer at {self.url}: {why}",
                 "check OPS_URL, and that the service runs",
             ) from None
+
+
+@contextmanager
+def repeatable(chosen: UUID, so_far: str) -> Iterator[None]:
+    """Around what is asked under an id: who got no answer hears how it may stand `so_far`, and how
+    to ask for the same again."""
+    try:
+        yield
+    except Failed as failed:
+        if failed.code is Exit.AWAY:
+            failed.todo += f"; {so_far}: say --id {chosen} when you repeat it"
+        raise
 
 
 def _refused(error: HTTPError) -> Failed:

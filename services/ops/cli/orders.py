@@ -9,7 +9,7 @@ from rich.table import Table
 
 from contracts.message import new_message_id
 from contracts.order import OrderStatus
-from services.ops.cli.client import Exit, Failed
+from services.ops.cli.client import repeatable
 from services.ops.cli.printing import (
     Json,
     Row,
@@ -115,12 +115,8 @@ def note(
 ) -> None:
     """Write a note on an order, with your name. It cannot be changed or taken back."""
     note_id = note_id or new_message_id()
-    try:
+    with repeatable(note_id, "it may be kept"):
         kept = client_of(context).put(f"/v1/orders/{order}/notes/{note_id}", {"text": text})
-    except Failed as failed:
-        if failed.code is Exit.AWAY:
-            failed.todo += f"; it may be kept: say --id {note_id} when you repeat it"
-        raise
     if as_json:
         print_json(kept)
     else:

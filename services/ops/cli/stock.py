@@ -9,7 +9,7 @@ from uuid import UUID
 import typer
 
 from contracts.message import new_message_id
-from services.ops.cli.client import Client, Exit, Failed
+from services.ops.cli.client import Client, Exit, Failed, repeatable
 from services.ops.cli.printing import (
     Json,
     Row,
@@ -108,13 +108,9 @@ def adjust(
     client = client_of(context)
     adjustment = adjustment or new_message_id()
     path = f"/v1/stock/adjustments/{adjustment}"
-    try:
+    with repeatable(adjustment, "it may have been sent"):
         asked = client.put(path, {"product_id": str(product), "delta": by, "reason": reason})
         told = _outcome(_wait(client, path, asked))
-    except Failed as failed:
-        if failed.code is Exit.AWAY:
-            failed.todo += f"; it may have been sent: say --id {adjustment} when you repeat it"
-        raise
     if as_json:
         print_json(told)
     else:

@@ -7,7 +7,7 @@ from uuid import UUID
 import typer
 
 from contracts.message import new_message_id
-from services.ops.cli.client import Client, Exit, Failed
+from services.ops.cli.client import Client, repeatable
 from services.ops.cli.orders import LOOK_EVERY, Order
 from services.ops.cli.printing import Json, client_of, console, moment, print_json, print_table
 
@@ -58,12 +58,8 @@ def reconcile(
     client = client_of(context)
     check_id = check_id or new_message_id()
     path = f"/v1/orders/{order}/payment-checks/{check_id}"
-    try:
+    with repeatable(check_id, "it may be asked"):
         asked = client.put(path, {"reason": reason})
-    except Failed as failed:
-        if failed.code is Exit.AWAY:
-            failed.todo += f"; it may be asked: say --id {check_id} when you repeat it"
-        raise
     asked["stands"] = _stands(client, asked["order_id"], str(check_id))
     if as_json:
         print_json(asked)

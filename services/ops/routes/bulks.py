@@ -10,9 +10,10 @@ from services.kit.auth import Caller
 from services.kit.problems import ApiProblem
 from services.ops import bulk
 from services.ops.access import May, Task, demand, task_of
-from services.ops.asking import OtherRequest, Reason, UnusableId
+from services.ops.asking import Reason
 from services.ops.bulk import Action, UnknownOrders
 from services.ops.ops import TheOps, Viewer
+from services.ops.routes.chosen import chosen
 from services.ops.store import bulks
 from services.ops.store.bulks import Bulk
 
@@ -62,15 +63,12 @@ async def ask(
     if body.amount and (body.action is not Action.REFUND or len(set(body.order_ids)) > 1):
         raise ApiProblem(422, "amount: only one order's money is refunded in part")
     wanted = Bulk(bulk_id, body.action, body.restock, caller.customer_id, body.reason, body.amount)
-    try:
-        async with ops.service.transaction(publish="later") as work:
-            return await bulk.ask(work, wanted, body.order_ids)
-    except UnusableId as error:
-        raise ApiProblem(422, f"bulk_id: {error}") from None
-    except UnknownOrders as error:
-        raise ApiProblem(404, f"No topic has told of these orders: {error}") from None
-    except OtherRequest as error:
-        raise ApiProblem(409, str(error)) from None
+    with chosen("bulk_id"):
+        try:
+            async with ops.service.transaction(publish="later") as work:
+                return await bulk.ask(work, wanted, body.order_ids)
+        except UnknownOrders as error:
+            raise ApiProblem(404, f"No topic has told of these orders: {error}") from None
 
 
 @router.get("/{bulk_id}", summary="What came of a bulk")

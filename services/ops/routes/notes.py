@@ -7,12 +7,11 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 
 from services.kit.auth import Caller
-from services.kit.problems import ApiProblem
 from services.ops import noting
 from services.ops.access import May, Task
-from services.ops.asking import OtherRequest, UnusableId
 from services.ops.noting import Text
 from services.ops.ops import TheOps
+from services.ops.routes.chosen import chosen
 from services.ops.routes.orders import find
 from services.ops.store.notes import Note
 
@@ -34,10 +33,6 @@ async def write(
 ) -> dict[str, Any]:
     """Once for each id: a UUIDv7 that the caller makes. A note is never changed, nor taken back."""
     order_id = (await find(ops.service.pool, order))["order_id"]
-    try:
+    with chosen("note_id"):
         async with ops.service.transaction() as work:
             return await noting.write(work, Note(note_id, order_id, body.text, caller.customer_id))
-    except UnusableId as error:
-        raise ApiProblem(422, f"note_id: {error}") from None
-    except OtherRequest as error:
-        raise ApiProblem(409, str(error)) from None

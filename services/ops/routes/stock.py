@@ -14,9 +14,10 @@ from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
 from services.ops.access import May, Task
 from services.ops.adjusting import ask
-from services.ops.asking import OtherRequest, Reason, UnusableId
+from services.ops.asking import Reason
 from services.ops.movements import cover, history
 from services.ops.ops import Ops, TheOps, Viewer
+from services.ops.routes.chosen import chosen
 from services.ops.store import adjustments, stock
 
 router = APIRouter(prefix="/v1/stock", tags=["stock"])
@@ -72,13 +73,9 @@ async def adjust(
         delta=body.delta,
         reason=body.reason,
     )
-    try:
+    with chosen("adjustment_id"):
         async with ops.service.transaction(publish="later") as work:
             return await ask(work, adjustment_id, command)
-    except UnusableId as error:
-        raise ApiProblem(422, f"adjustment_id: {error}") from None
-    except OtherRequest as error:
-        raise ApiProblem(409, str(error)) from None
 
 
 @router.get("/adjustments/{adjustment_id}", summary="What came of an adjustment")

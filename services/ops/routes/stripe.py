@@ -11,8 +11,9 @@ from contracts.stripe import StripeEventReceived
 from services.kit.auth import Caller
 from services.kit.problems import ApiProblem
 from services.ops.access import May, Task
-from services.ops.asking import Reason, UnusableId, check_new
+from services.ops.asking import Reason, check_new
 from services.ops.ops import TheOps, Viewer
+from services.ops.routes.chosen import chosen
 from services.ops.routes.orders import find, trace
 from services.ops.rules import said
 
@@ -66,12 +67,10 @@ async def check(
         raise ApiProblem(409, "No PaymentIntent is known of this order: Stripe cannot be asked")
     order_id: UUID = found["order_id"]
     command = CheckPayment(order_id=order_id, requested_by=caller.customer_id, reason=body.reason)
-    async with ops.service.transaction(publish="later") as work:
-        try:
+    with chosen("check_id"):
+        async with ops.service.transaction(publish="later") as work:
             check_new(check_id, work.now)
-        except UnusableId as error:
-            raise ApiProblem(422, f"check_id: {error}") from None
-        work.send(command, message_id=check_id)
+            work.send(command, message_id=check_id)
     return {"order_id": order_id, "check_id": check_id}
 
 
