@@ -1,10 +1,9 @@
 #!/usr/bin/env bash
 # Puts a file of backup.sh in the place of the database server's data:
 #   deploy/compose/restore.sh FILE.tar.gz
-# Then lets the services read commands and Stripe's events again, since a while before the backup:
-# the inbox, which is part of the backup, skips what was handled by then. What services told each
-# other after it is not read again, because they will say it anew. docs/deployment.md says what is
-# known of this and what is not.
+# Then lets the services read everything again, since a while before the backup: the inbox, which is
+# part of the backup, skips what was handled by then. What services told each other after it counts
+# no more (services/kit/undone.py): they decide it anew, of what people and Stripe said.
 set -euo pipefail
 
 file=$(realpath "${1:?say what: restore.sh FILE.tar.gz}")
@@ -16,30 +15,44 @@ echo "backup of $taken; Kafka is read again from $since on"
 
 docker compose stop gateway order inventory payment notification ops postgres
 gunzip --stdout "$file" | docker compose run --rm --no-deps -T --entrypoint bash postgres -c \
-  'set -e; rm -rf "$PGDATA"; mkdir -m 700 "$PGDATA"; tar --extract --directory "$PGDATA"'
+  'set -e; rm -rf "$PGDATA"; mkdir -m 700 "$PGDATA"; cd "$PGDATA"; tar --extract
+   # Else the server would not say how far the backup goes. It has all of the log that it needs.
+   touch recovery.signal; echo "restore_command = false" >>postgresql.auto.conf'
+began=$(date --utc +%Y-%m-%dT%H:%M:%S.%NZ)
 docker compose up --detach --wait --no-recreate postgres kafka
+
+# The backup's moment is its end. The server says which that was when it has caught up with its log,
+# unless nothing was committed while the backup was made.
+last=$(docker compose logs --no-log-prefix --since "$began" postgres |
+  sed -n 's/.*last completed transaction was at log time //p' | tail -n 1)
+iso() { date --utc --date "$1" +%Y-%m-%dT%H:%M:%S.%6N+00:00; }
+undone=$(iso "${last:-$taken}")/$(iso now)
+echo "what was decided since is undone: $undone"
+for database in orders inventory payment gateway notification ops; do
+  docker compose exec -T postgres psql --quiet --username postgres --dbname "$database" \
+    --set ON_ERROR_STOP=1 --set undone="$undone" <<'END'
+SELECT format('ALTER DATABASE %I SET orderflow.undone = %L', current_database(),
+              concat_ws(',', nullif(current_setting('orderflow.undone', true), ''), :'undone'))
+\gexec
+END
+done
 
 groups() {
   docker compose exec -T kafka /opt/kafka/bin/kafka-consumer-groups.sh \
     --bootstrap-server localhost:9092 "$@"
 }
-rewind() { # rewind GROUP TOPIC... (no topic: all that the group reads)
-  local group=$1 topic topics=()
-  shift
-  for topic in "$@"; do topics+=(--topic "$topic"); done
-  (($#)) || topics=(--all-topics)
-  groups --group "$group" "${topics[@]}" --reset-offsets --to-datetime "$since" --execute
+rest() { # none of those who decide is behind, and none was a moment ago
+  local quiet=0 behind
+  while ((quiet < 2)); do
+    behind=$(groups --describe --group order --group inventory --group payment | awk '$6 + 0 > 0')
+    if [[ $behind ]]; then quiet=0; else quiet=$((quiet + 1)); fi
+  done
 }
-rewind order order.commands
-rewind inventory inventory.commands
-rewind payment payment.commands stripe.webhooks
-rewind gateway order.events inventory.catalog inventory.replies
-rewind notification order.events customer.contacts
-rewind ops # It only watches, so it hears all again.
-
-# Alone at first: an answer that overtakes its order is parked, and the order waits behind it.
-docker compose up --detach --wait --no-recreate --no-deps order
-while groups --describe --group order | awk '$2 == "order.commands" && $6 > 0' | grep -q .; do
-  sleep 1
-done
+groups --all-groups --all-topics --reset-offsets --to-datetime "$since" --execute >/dev/null
+# Stripe's news go to payments that must be there first, and customers to orders.
+groups --group payment --topic stripe.webhooks --reset-offsets --to-latest --execute >/dev/null
+docker compose up --detach --wait --no-recreate --no-deps order inventory payment
+rest
+docker compose stop payment
+groups --group payment --topic stripe.webhooks --reset-offsets --to-datetime "$since" --execute >/dev/null
 docker compose up --detach --wait --no-recreate

@@ -38,5 +38,6 @@ async def gather(system: System, seconds: float) -> Evidence:
     evidence = Evidence(waiting=await come_to_rest(system, seconds))
     await read_databases(system.postgres, evidence)
     await read_stripe(system.stripe, system.stripe_key, evidence)
-    await read_topics(system.kafka, evidence)  # last: what was answered by then must be there
+    # Last: what was answered by then must be there.
+    await read_topics(system.kafka, system.postgres["order"], evidence)
     return evidence

@@ -23,6 +23,7 @@ from services.kit.processor import Abandoned, BatchProcessor
 from services.kit.progress import Progress
 from services.kit.settings import ServiceSettings
 from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, DEAF, JOINED, STALLED, log
+from services.kit.undone import Undone
 
 _COMMIT_EVERY = 1.0
 _LAG_EVERY = 2.0
@@ -42,11 +43,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         settings: ServiceSettings,
         processor: BatchProcessor,
         tracing: trace.Tracing,
+        undone: Undone,
     ) -> None:
         self._name = name
         self._topics = [topic.name for topic in topics]
         self._processor = processor
         self._tracing = tracing
+        self._undone = undone
         self._stalled_after = settings.stalled_after_seconds
         self._batch = asyncio.Lock()
         self._revoking = False
@@ -95,8 +98,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
             started = time.perf_counter()
             self._in_hand = records
-            batch = [Record.of(record) for record in records]
-            for record in batch:
+            batch = [Record.of(record) for record in records if not self._undone.covers(record)]
+            for record in records:
                 # Where this partition stood: the consumer's own position is past the batch.
                 self._settled.setdefault(_place(record), record.offset)
             try:
@@ -107,16 +110,16 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
             finally:
                 self._in_hand = ()
-            for record in batch:
+            for record in records:
                 self._settled[_place(record)] = record.offset + 1
             self._progress.made()
             seconds = time.perf_counter() - started
-            BATCH_SIZE.observe(len(batch))
+            BATCH_SIZE.observe(len(records))
             BATCH_SECONDS.observe(seconds)
-            log.debug("batch settled", records=len(batch), seconds=round(seconds, 4))
+            log.debug("batch settled", records=len(records), seconds=round(seconds, 4))
             under_load = started - self._finished_at < _BREATH
             self._finished_at = started + seconds
-        if under_load and len(batch) < _LARGE:
+        if under_load and len(records) < _LARGE:
             # A batch costs about 3 ms however small it is: let the next one become larger.
             await asyncio.sleep(_BREATH - seconds)
 
@@ -248,7 +251,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         return self.stalled_for() > self._stalled_after
 
 
-def _place(record: Record) -> TopicPartition:
+def _place(record: "ConsumerRecord[bytes, bytes]") -> TopicPartition:
     return TopicPartition(record.topic, record.partition)
 
 

@@ -38,6 +38,7 @@ from services.kit.tasks import Tasks, repeating
 from services.kit.telemetry import configure_logging, log
 from services.kit.topics import check_topics
 from services.kit.trace import Tracing
+from services.kit.undone import undone_time
 from services.kit.work import Handler, Publish, UnitOfWork, Work
 
 _OF_ITS_OWN = 3
@@ -188,7 +189,8 @@ class Service:
             kept_for_ever=[topic.name for topic in self._consumes if topic.compacted],
             keep_trying=lambda: self._consumer is None or self._consumer.keep_trying(),
         )
-        self._consumer = Consumer(self.name, self._consumes, settings, processor, tracing)
+        undone = await undone_time(self.pool)
+        self._consumer = Consumer(self.name, self._consumes, settings, processor, tracing, undone)
         self._add_kit_tasks(self._consumer, processor, retention)
         self._tasks.start()
         log.info("service started", port=settings.http_port)
