@@ -14,7 +14,8 @@ LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
 .PHONY: help up down clean demo ops test lint types format token logs status schemas docs verify \
-	faults mutants soak upgrade bench bench-peers lock compose-up compose-down compose-demo compose-faults
+	faults mutants soak upgrade bench bench-peers lock compose-up compose-down compose-demo compose-faults \
+	compose-restore
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -70,6 +71,9 @@ compose-demo: $(ENVIRONMENT)  ## the demonstration on containers of its own
 
 compose-faults: $(ENVIRONMENT)  ## beat containers and judge them: make compose-faults SEED=7
 	@$(RUN) tests.faults.on_containers $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+compose-restore: $(ENVIRONMENT)  ## back up under load, lose all databases, restore, judge; on containers
+	@$(RUN) tests.faults.restored $(ARGS)
 
 schemas: $(ENVIRONMENT)  ## write the JSON schemas of all messages
 	$(RUN) contracts.generate

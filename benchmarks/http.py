@@ -25,13 +25,13 @@ import httpx
 import psutil
 import uvloop
 
+from benchmarks.cpu import cpu_seconds
 from deploy.local.home import PROJECT
 from deploy.local.shop import Shop
 from deploy.local.stack import LocalStack
 
 HOME = PROJECT / ".local" / "bench-http"
 SERVICES = ("gateway", "order", "inventory", "payment")
-OTHERS = ("stripe", "kafka", "postgres")
 WAIT_SECONDS = 20
 
 
@@ -97,14 +97,14 @@ class Load:
             for _ in turns:
                 await self._one(phase)
 
-        before, began = cpu_seconds(self._stack), time.perf_counter()
+        before, began = used(self._stack), time.perf_counter()
         await asyncio.gather(*(customer() for _ in range(in_flight)))
         return self._finish(phase, before, began)
 
     async def open_loop(self, rate: float, seconds: float) -> Phase:
         """Orders at a steady rate, whether or not the earlier ones are answered."""
         phase = Phase()
-        before, began = cpu_seconds(self._stack), time.perf_counter()
+        before, began = used(self._stack), time.perf_counter()
         async with asyncio.TaskGroup() as orders:
             for number in range(int(rate * seconds)):
                 await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
@@ -113,37 +113,22 @@ class Load:
 
     def _finish(self, phase: Phase, before: dict[str, float], began: float) -> Phase:
         phase.duration = time.perf_counter() - began
-        after = cpu_seconds(self._stack)
+        after = used(self._stack)
         phase.cpu = {name: after[name] - before[name] for name in after}
         return phase
 
 
-def processes(stack: LocalStack) -> dict[str, list[psutil.Process]]:
-    """The operating system's processes by name; PostgreSQL has one per connection."""
-    found = {name: [psutil.Process(stack.process(name).pid)] for name in (*SERVICES, *OTHERS)} | {
-        "load": [psutil.Process()]
-    }
-    found["postgres"] += found["postgres"][0].children()
-    return found
-
-
-def cpu_seconds(stack: LocalStack) -> dict[str, float]:
-    """CPU seconds so far; those of PostgreSQL's ended connections count for their parent."""
-    spent = {}
-    for name, group in processes(stack).items():
-        times = [process.cpu_times() for process in group]
-        spent[name] = sum(each.user + each.system for each in times)
-    times = psutil.Process(stack.process("postgres").pid).cpu_times()
-    spent["postgres"] += times.children_user + times.children_system
-    return spent
+def used(stack: LocalStack) -> dict[str, float]:
+    """CPU seconds so far, by name."""
+    pids = {name: [stack.process(name).pid] for name in (*SERVICES, "stripe")}
+    return cpu_seconds(stack, pids)
 
 
 def memory_mb(stack: LocalStack) -> dict[str, int]:
     """Resident memory of the processes that do not share theirs."""
     return {
-        name: round(group[0].memory_info().rss / 2**20)
-        for name, group in processes(stack).items()
-        if name not in ("postgres", "load")
+        name: round(psutil.Process(stack.process(name).pid).memory_info().rss / 2**20)
+        for name in (*SERVICES, "stripe", "kafka")
     }
 
 

@@ -13,8 +13,8 @@ import statistics
 from pathlib import Path
 
 import httpx
-import psutil
 
+from benchmarks.cpu import cpu_seconds
 from benchmarks.load import Load
 from deploy.local.stack import LocalStack
 
@@ -38,21 +38,6 @@ def counters(stack: LocalStack) -> dict[str, dict[str, float]]:
         values = dict(re.findall(r"^(\w+) (\S+)$", text, re.MULTILINE))
         found[service] = {key: float(values.get(name, 0)) for key, name in names.items()}
     return found
-
-
-def server_cpu(stack: LocalStack) -> dict[str, float]:
-    """CPU seconds so far of Kafka, of PostgreSQL with its children, and of this load."""
-
-    def seconds(process: psutil.Process) -> float:
-        used = process.cpu_times()
-        return float(used.user + used.system)
-
-    postgres = psutil.Process(stack.process("postgres").pid)
-    return {
-        "kafka": seconds(psutil.Process(stack.process("kafka").pid)),
-        "postgres": sum(seconds(p) for p in (postgres, *postgres.children())),
-        "load": seconds(psutil.Process()),
-    }
 
 
 def report(
@@ -81,9 +66,9 @@ def run(stack: LocalStack, arguments: argparse.Namespace) -> dict[str, object]:
     load = Load(stack.kafka)
     products = load.set_up_products(arguments.products)
     load.closed_loop(products, arguments.warm, arguments.window)
-    before, cpu_before = counters(stack), server_cpu(stack)
+    before, cpu_before = counters(stack), cpu_seconds(stack, {})
     rate = load.closed_loop(products, arguments.orders, arguments.window)
-    cpu = server_cpu(stack)
+    cpu = cpu_seconds(stack, {})
     costs = report(before, counters(stack), arguments.orders)
     servers = {name: round((cpu[name] - cpu_before[name]) / arguments.orders * 1e6) for name in cpu}
     print("CPU us/order of the others:", servers)

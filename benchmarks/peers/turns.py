@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from benchmarks.cpu import cpu_seconds
 from benchmarks.peers import costs, database, limits
 from benchmarks.peers.contenders import MANY, Contender, Ours
 from deploy.local.stack import LocalStack
@@ -94,10 +95,10 @@ def turn(stack: LocalStack, name: str, contender: Contender, sizes: Sizes) -> di
 def _measured(
     stack: LocalStack, contender: Contender, orders: int, products: int
 ) -> dict[str, Any]:
-    cpu, log = costs.cpu_seconds(stack, contender.pids()), database.log_position(stack)
+    cpu, log = cpu_seconds(stack, contender.pids()), database.log_position(stack)
     records, size = costs.kafka_log(stack)
     rate = contender.run(orders, products)
-    spent = costs.microseconds(cpu, costs.cpu_seconds(stack, contender.pids()), orders)
+    spent = costs.microseconds(cpu, cpu_seconds(stack, contender.pids()), orders)
     more_records, more = costs.kafka_log(stack)
     return {
         "orders": orders,

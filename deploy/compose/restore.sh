@@ -28,31 +28,48 @@ last=$(docker compose logs --no-log-prefix --since "$began" postgres |
 iso() { date --utc --date "$1" +%Y-%m-%dT%H:%M:%S.%6N+00:00; }
 undone=$(iso "${last:-$taken}")/$(iso now)
 echo "what was decided since is undone: $undone"
+sql() { # sql DATABASE, the statements on standard input; they may use :'undone'
+  docker compose exec -T postgres psql --quiet --username postgres --dbname "$1" \
+    --set ON_ERROR_STOP=1 --set undone="$undone"
+}
 for database in orders inventory payment gateway notification ops; do
-  docker compose exec -T postgres psql --quiet --username postgres --dbname "$database" \
-    --set ON_ERROR_STOP=1 --set undone="$undone" <<'END'
+  sql "$database" <<'END'
 SELECT format('ALTER DATABASE %I SET orderflow.undone = %L', current_database(),
               concat_ws(',', nullif(current_setting('orderflow.undone', true), ''), :'undone'))
 \gexec
 END
 done
+# For orders under way time stood still: whoever could still pay can.
+sql orders <<'END'
+WITH undone AS (
+    SELECT split_part(:'undone', '/', 2)::timestamptz - split_part(:'undone', '/', 1)::timestamptz AS time
+)
+UPDATE orders SET expires_at = expires_at + undone.time, deadline_at = deadline_at + undone.time
+  FROM undone
+ WHERE deadline_at IS NOT NULL;
+END
 
 groups() {
   docker compose exec -T kafka /opt/kafka/bin/kafka-consumer-groups.sh \
     --bootstrap-server localhost:9092 "$@"
 }
-rest() { # none of those who decide is behind, and none was a moment ago
-  local quiet=0 behind
+rest() { # rest GROUP...: none of them is behind, and none was a moment ago
+  local quiet=0 behind group named=()
+  for group; do named+=(--group "$group"); done
   while ((quiet < 2)); do
-    behind=$(groups --describe --group order --group inventory --group payment | awk '$6 + 0 > 0')
+    behind=$(groups --describe "${named[@]}" | awk '$6 + 0 > 0')
     if [[ $behind ]]; then quiet=0; else quiet=$((quiet + 1)); fi
   done
 }
 groups --all-groups --all-topics --reset-offsets --to-datetime "$since" --execute >/dev/null
-# Stripe's news go to payments that must be there first, and customers to orders.
+# One after the other: payments are made once all of them are asked for, Stripe's events are read
+# once the payments are there that they are about, and then customers are let in.
 groups --group payment --topic stripe.webhooks --reset-offsets --to-latest --execute >/dev/null
-docker compose up --detach --wait --no-recreate --no-deps order inventory payment
-rest
+start() { docker compose up --detach --wait --no-recreate "$@"; }
+start --no-deps order inventory
+rest order inventory
+start --no-deps payment
+rest order inventory payment
 docker compose stop payment
 groups --group payment --topic stripe.webhooks --reset-offsets --to-datetime "$since" --execute >/dev/null
-docker compose up --detach --wait --no-recreate
+start

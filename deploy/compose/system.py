@@ -42,8 +42,7 @@ class ComposeSystem:
         overrides: Sequence[Path] = (),
     ) -> None:
         self.project = project
-        files = (PROJECT / "docker-compose.yml", *overrides)
-        self._files = [word for file in files for word in ("--file", str(file))]
+        self._files = (PROJECT / "docker-compose.yml", *overrides)
         self._given = dict(environment)
         self._only = only
         self._home = Home(PROJECT / ".local" / project)
@@ -62,13 +61,23 @@ class ComposeSystem:
 
     def compose(self, *arguments: str) -> str:
         """Runs a command of Docker Compose and returns what it prints to standard output."""
-        command = ["docker", "compose", "--progress", "quiet", "--project-name", self.project]
+        return self._run("docker", "compose", "--progress", "quiet", *arguments)
+
+    def script(self, name: str, *arguments: str) -> str:
+        """Runs a script of deploy/compose on this system and returns what it prints."""
+        return self._run(str(PROJECT / "deploy" / "compose" / name), *arguments)
+
+    def _run(self, *command: str) -> str:
+        about = {
+            "COMPOSE_PROJECT_NAME": self.project,
+            "COMPOSE_FILE": os.pathsep.join(map(str, self._files)),
+        }
         ports = {f"{server.upper()}_PORT": str(self._home.port(server)) for server in PORTS}
         try:
             done = subprocess.run(
-                [*command, *self._files, *arguments],
+                command,
                 cwd=PROJECT,
-                env={**os.environ, **ports, **self._given},
+                env={**os.environ, **about, **ports, **self._given},
                 capture_output=True,
                 text=True,
             )
@@ -79,7 +88,7 @@ class ComposeSystem:
             ) from None
         if done.returncode != 0:
             raise StackError(
-                f"docker compose {' '.join(arguments)} failed:\n{done.stderr.strip()}",
+                f"{' '.join(command)} failed:\n{done.stderr.strip()}",
                 todo=f"see that the engine runs (`docker info`); {self.where_logs_are}",
             )
         return done.stdout

@@ -30,6 +30,7 @@ _LAG_EVERY = 2.0
 _DEAF_AFTER = 10.0
 _PATIENCE_AT_STOP = 10.0
 _BREATH = 0.005
+_LONGEST_BREATH = 0.05
 _LARGE = 100
 
 
@@ -60,7 +61,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._progress = Progress(self._topics)
         self._joined = False
         self.broker_away = False
-        self._finished_at = 0.0
+        self._finished_at = self._took = 0.0
         self._member = partial(join, name, topics, settings, self._take, self)
         self._broker, self._subscriber = self._member()
 
@@ -117,11 +118,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             BATCH_SIZE.observe(len(records))
             BATCH_SECONDS.observe(seconds)
             log.debug("batch settled", records=len(records), seconds=round(seconds, 4))
-            under_load = started - self._finished_at < _BREATH
-            self._finished_at = started + seconds
+            under_load = started - self._finished_at < _BREATH + self._took
+            self._finished_at, self._took = started + seconds, seconds
         if under_load and len(records) < _LARGE:
-            # A batch costs about 3 ms however small it is: let the next one become larger.
-            await asyncio.sleep(_BREATH - seconds)
+            # A batch costs much the same however small it is, so let the next one become larger:
+            # the busier the machine, the longer it took, and the more it is worth to rest.
+            await asyncio.sleep(min(seconds, _LONGEST_BREATH))
 
     async def _process(self, batch: Sequence[Record]) -> None:
         """Not even a defect of the kit may lose a batch: FastStream would go on to the next one,
@@ -239,6 +241,10 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def ready(self) -> bool:
         return self._joined and not self._stopping
+
+    @property
+    def caught_up(self) -> bool:
+        return self._progress.caught_up
 
     def stalled_for(self) -> float:
         """Seconds without progress while there is work; 0.0 when idle or waiting for others."""

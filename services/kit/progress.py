@@ -16,6 +16,9 @@ class Progress:
     def __init__(self, topics: Sequence[str]) -> None:
         self._backlogs = Backlogs(topics)
         self._lag = 0
+        self._found: dict[TopicPartition, int] = {}
+        self.caught_up = False
+        """Whether all is handled that was there at the first look."""
         self._made_at = time.monotonic()
 
     def made(self) -> None:
@@ -35,6 +38,10 @@ class Progress:
         for topic, (records, seconds) in behind.items():
             LAG.labels(topic).set(records)
             LAG_SECONDS.labels(topic).set(seconds)
+        self._found = self._found or dict(ends)
+        self.caught_up = self.caught_up or (
+            bool(ends) and all(reached.get(place, end) >= end for place, end in self._found.items())
+        )
         self._lag = sum(topic.records for topic in behind.values())
         if self._lag == 0:
             self.made()

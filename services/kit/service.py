@@ -122,6 +122,11 @@ class Service:
         """A transaction whose messages are published after its commit: see `UnitOfWork`."""
         return self._unit_of_work.begin(publish)
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether this process has handled all that waited when it joined its group."""
+        return self._consumer is not None and self._consumer.caught_up
+
     def health_routes(self) -> list[Route]:
         return health_routes(self)
 

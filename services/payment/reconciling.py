@@ -8,6 +8,9 @@
 
 A crash anywhere repeats a part of the list, and repeats have no effect. An event younger than
 RECONCILE_SECONDS is left to its webhook. The list goes back 30 days; `checking` goes on.
+
+A process reads what waits for it first: the webhook may be among it, and after a restore also the
+request that makes the payment which the event is about.
 """
 
 import asyncio
@@ -80,6 +83,8 @@ class Reconciling:
 
     async def take_turn(self, service: Service, stripe: EventList) -> None:
         """Compare, if it is time and nobody else does."""
+        if not service.caught_up:
+            return
         turn = await turns.take(service.pool, "events", pause=self._every, lease=LEASE)
         if turn is None:
             return
@@ -121,9 +126,7 @@ class Reconciling:
         ]
         if missing:
             await service.producer.publish([self._as_webhook(event, now) for event in missing])
-            # While this service is behind they stay undecided for long: sent again each turn, they
-            # would keep it there. To compare only without a lag would not do, because under steady
-            # traffic there always is one.
+            # They may stay undecided for some turns: sent again each time, they would add up.
             await turns.note_sent(service.pool, [event.event_id for event in missing], now)
         return len(missing)
 

@@ -62,7 +62,9 @@ def test_no_service_is_forgotten() -> None:
     assert scraped
     assert set(scraped[1].split(", ")) == services
     restore = (folder / "restore.sh").read_text()
-    assert sorted(re.findall(r"^rewind (\w+)", restore, re.MULTILINE)) == sorted(services)
+    told = re.search(r"^for database in (.*);", restore, re.MULTILINE)
+    assert told
+    assert set(told[1].split()) == {service.database for service in SERVICES if service.database}
     stopped = re.search(r"^docker compose stop (.*)", restore, re.MULTILINE)
     assert stopped
     assert set(stopped[1].split()) == services | {"postgres"}

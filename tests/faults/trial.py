@@ -87,7 +87,7 @@ async def judge(
     compare databases, topics, Stripe and the model. `patience`: seconds until everything must have
     come to rest (I5), and until a customer who gets no answer gives up."""
     async with browsers(patience) as ask:
-        load = Load(site, ask, seed, Told(supply=await _products(site, client)))
+        load = Load(site, ask, seed, Told(supply=await products(site, client)))
         stop, began = asyncio.Event(), time.monotonic()
         offering = asyncio.create_task(load.offer(rate, stop))
         try:
@@ -98,8 +98,13 @@ async def judge(
             judgement.seconds["trial"] = time.monotonic() - began
             await offering
     began = time.monotonic()
-    await _everything_ends(parts, patience)
+    await everything_ends(parts, patience)
     judgement.seconds["rest"] = time.monotonic() - began
+    return await compare(parts, load, judgement, patience)
+
+
+async def compare(parts: System, load: Load, judgement: Judgement, patience: float) -> Evidence:
+    """Databases, topics and Stripe with each other, and with what the customers were told."""
     evidence = await gather(parts, patience)
     judgement.orders = len(evidence.orders)
     judgement.findings = check_all(evidence, load.told)
@@ -108,7 +113,7 @@ async def judge(
     return evidence
 
 
-async def _everything_ends(parts: System, patience: float) -> None:
+async def everything_ends(parts: System, patience: float) -> None:
     """Unpaid reservations run out, too: every order has its end, and the model can tell which."""
     await come_to_rest(parts, patience)  # until then, orders that will wait may not wait yet
     unpaid = "SELECT FROM orders WHERE saga_state = 'awaiting_payment'"
@@ -119,7 +124,7 @@ async def _everything_ends(parts: System, patience: float) -> None:
         await asyncio.sleep(0.5)
 
 
-async def _products(site: Site, client: httpx.AsyncClient) -> dict[str, int]:
+async def products(site: Site, client: httpx.AsyncClient) -> dict[str, int]:
     """Two of which there is enough, and one that sells out; with how many there are."""
     staff = Shop(
         client, gateway=site.gateway, stripe=site.stripe, token=site.token("staff", "admin")

@@ -13,7 +13,7 @@ from services.kit.backlog import MOST_LOOKS, Backlog, Backlogs
 from services.kit.lag import Lag, group_lags
 from services.kit.messages import Incoming
 from services.kit.work import Work
-from tests.kit.conftest import Bench, effects, eventually
+from tests.kit.conftest import Bench, effects, eventually, restore
 
 
 def looked(*looks: tuple[int, float]) -> Backlog:
@@ -80,6 +80,29 @@ def seconds_of(bench: Bench) -> Callable[[], Awaitable[float]]:
         return REGISTRY.get_sample_value("orderflow_consumer_lag_seconds", labels) or 0.0
 
     return look
+
+
+async def test_a_service_has_caught_up_once_what_waited_for_it_is_handled(bench: Bench) -> None:
+    handling = asyncio.Event()
+
+    async def when_told(work: Work, messages: list[Incoming[RestoreStock]]) -> None:
+        await handling.wait()
+        await restore(work, messages)
+
+    await bench.send(*(bench.order("waited") for _ in range(5)))
+    async with bench.running({RestoreStock: when_told}) as service:
+        member = service._consumer
+        assert member is not None
+        await member._measure_lag()
+        assert not service.caught_up
+        handling.set()
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 5)
+
+        async def caught_up() -> bool:
+            await member._measure_lag()
+            return service.caught_up
+
+        await eventually(caught_up, bool)
 
 
 async def test_the_age_grows_while_a_handler_hangs_and_goes_back(bench: Bench) -> None:

@@ -73,6 +73,7 @@ class Replica:
         self.producer = self
         self.published: list[Outgoing] = []
         self.broker_away = False
+        self.caught_up = True
         self._reconciling = Reconciling(_no_connection, every=every, inbox=14 * DAY)
 
     async def publish(self, messages: Sequence[Outgoing]) -> None:
@@ -263,6 +264,18 @@ async def test_nothing_is_listed_before_it_is_time(bench: Bench, replica: Replic
     await later(bench, stripe, MINUTE)
     await replica.turn(stripe)
     assert len(stripe.asked) > 1
+
+
+async def test_what_waits_for_the_service_is_read_first(bench: Bench, replica: Replica) -> None:
+    """The webhook may be among it, or, after a restore, the request for the payment."""
+    stripe = StripesList()
+    missing = stripe.add(3 * MINUTE)
+    await last_turn(bench, 5 * MINUTE)
+    replica.caught_up = False
+    assert await replica.turn(stripe) == []
+    assert stripe.asked == []
+    replica.caught_up = True
+    assert await replica.turn(stripe) == [missing.event_id]
 
 
 async def test_replicas_take_turns(bench: Bench) -> None:
