@@ -120,7 +120,7 @@ class Load:
 
 def used(stack: LocalStack) -> dict[str, float]:
     """CPU seconds so far, by name."""
-    pids = {name: [stack.process(name).pid] for name in (*SERVICES, "stripe")}
+    pids = {name: [psutil.Process(stack.process(name).pid).pid] for name in (*SERVICES, "stripe")}
     return cpu_seconds(stack, pids)
 
 
