@@ -59,9 +59,9 @@ FULL = Sizes(
     orders={
         "ours": 30_000,
         "monolith": 12_000,
-        "dbos": 800,
-        "faststream_outbox": 2000,
-        "ours_one_at_a_time": 2000,
+        "dbos": 500,
+        "faststream_outbox": 1000,
+        "ours_one_at_a_time": 1000,
     },
     rates=(50, 300),
     seconds=10,

@@ -19,6 +19,7 @@ from contracts.topics import Topic
 from services.kit import trace
 from services.kit.member import join
 from services.kit.messages import Record
+from services.kit.pace import Pace
 from services.kit.processor import Abandoned, BatchProcessor
 from services.kit.progress import Progress
 from services.kit.settings import ServiceSettings
@@ -29,9 +30,6 @@ _COMMIT_EVERY = 1.0
 _LAG_EVERY = 2.0
 _DEAF_AFTER = 10.0
 _PATIENCE_AT_STOP = 10.0
-_BREATH = 0.005
-_LONGEST_BREATH = 0.05
-_LARGE = 100
 
 
 class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -61,7 +59,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._progress = Progress(self._topics)
         self._joined = False
         self.broker_away = False
-        self._finished_at = self._took = 0.0
+        self._pace = Pace(settings.batch_size)
         self._member = partial(join, name, topics, settings, self._take, self)
         self._broker, self._subscriber = self._member()
 
@@ -114,16 +112,12 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             for record in records:
                 self._settled[_place(record)] = record.offset + 1
             self._progress.made()
-            seconds = time.perf_counter() - started
+            finished = time.perf_counter()
             BATCH_SIZE.observe(len(records))
-            BATCH_SECONDS.observe(seconds)
-            log.debug("batch settled", records=len(records), seconds=round(seconds, 4))
-            under_load = started - self._finished_at < _BREATH + self._took
-            self._finished_at, self._took = started + seconds, seconds
-        if under_load and len(records) < _LARGE:
-            # A batch costs much the same however small it is, so let the next one become larger:
-            # the busier the machine, the longer it took, and the more it is worth to rest.
-            await asyncio.sleep(min(seconds, _LONGEST_BREATH))
+            BATCH_SECONDS.observe(finished - started)
+            log.debug("batch settled", records=len(records), seconds=round(finished - started, 4))
+            rest = self._pace.rest_after(len(records), started, finished)
+        await asyncio.sleep(rest)
 
     async def _process(self, batch: Sequence[Record]) -> None:
         """Not even a defect of the kit may lose a batch: FastStream would go on to the next one,

@@ -1,6 +1,6 @@
 """Orders as they are, what they went through, and those that wait for an answer."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -80,8 +80,7 @@ async def list_sagas(
     """The longest waiting first: whose answer, how many rounds brought none, when the next try is
     (null before the first round is over), and how many of its messages are parked."""
     states = [each for each in WAITS_FOR if state is None or each in state]
-    rows = await orders.list_stuck(ops.service.pool, states, utc_now(), limit)
-    return [{**row, "waits_for": WAITS_FOR[row["saga_state"]]} for row in rows]
+    return await _waiting(ops.service.pool, states, utc_now(), limit)
 
 
 @router.get("/sagas/stuck", summary="Orders that wait for an answer, the longest waiting first")
@@ -96,7 +95,11 @@ async def stuck(
     """With the service that owes it, and how many of the order's messages are parked."""
     least = ops.settings.stuck_after_seconds if seconds is None else seconds
     since = utc_now() - timedelta(seconds=least)
-    rows = await orders.list_stuck(ops.service.pool, list(WAITS_FOR), since, limit)
+    return await _waiting(ops.service.pool, list(WAITS_FOR), since, limit)
+
+
+async def _waiting(pool: Pool, states: list[str], since: datetime, limit: int) -> list[Json]:
+    rows = await orders.list_stuck(pool, states, since, limit)
     return [{**row, "waits_for": WAITS_FOR[row["saga_state"]]} for row in rows]
 
 

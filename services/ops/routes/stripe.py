@@ -64,7 +64,7 @@ async def check(
     payment stands, under this id as the cause; what Stripe's answer changes shows in the trace."""
     found = await find(ops.service.pool, order)
     if found["payment_intent_id"] is None:
-        raise ApiProblem(409, "No PaymentIntent is known of this order: Stripe cannot be asked")
+        raise ApiProblem(404, "No PaymentIntent is known of this order: Stripe cannot be asked")
     order_id: UUID = found["order_id"]
     command = CheckPayment(order_id=order_id, requested_by=caller.customer_id, reason=body.reason)
     with chosen("check_id"):
