@@ -3,7 +3,7 @@
 A batch costs much the same however small it is: a transaction, its statements, a record of each
 topic that it sends to. Under load a consumer that never rests therefore spends the machine on many
 small batches. It rests as long as the last one took: the busier the machine, the longer that was,
-and the more a rest is worth. Nobody rests who was idle before, or whose last batch was large or full.
+and the more a rest is worth. Nobody rests who was idle before, or had a large or full batch.
 """
 
 from typing import Final
