@@ -45,6 +45,10 @@ TARGETS: Mapping[str, Target] = {
     "p50_over_parts":       _at_most(1.5, f"p50 at 50 orders/s over {MESSAGES_ON_THE_WAY} times "
                                           "(a Kafka round trip + a commit)"),
     "p99_over_p50_at_300":  _at_most(4, "at 300 orders/s"),
+    "growth_1m":            _at_most(1.1, "an order's cost with a million finished ones more, over "
+                                          "that without"),
+    "http_orders_per_s":    _at_least(300, "decided over HTTP, with calls to the Stripe stand-in"),
+    "http_p99_ms_at_100":   _at_most(250, "over HTTP at 100 orders/s"),
 }
 # fmt: on
 
@@ -95,16 +99,25 @@ def of_rounds(rounds: Sequence[Round]) -> dict[str, dict[str, Any]]:
 
 
 def of_further(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """Figures that are measured once and have no target here."""
+    """Figures that are measured once."""
     if not found:
         return {}
     once = {
-        "growth_1m": found["growth"]["after_over_before"],
+        "growth_1m": round(1 / found["growth"]["after_over_before"], 2),
         "http_orders_per_s": found["http"]["full"]["decided_per_s"],
         "http_p99_ms_at_100": found["http"]["steady"]["p99_ms"],
-        "drain_20k_seconds": found["drain"]["seconds"],
     }
-    return {name: {"median": value} for name, value in once.items()}
+    figures: dict[str, dict[str, Any]] = {
+        name: {
+            "median": value,
+            "least": value,
+            "greatest": value,
+            "target": TARGETS[name].value,
+            "met": TARGETS[name].met_by(value),
+        }
+        for name, value in once.items()
+    }
+    return figures | {"drain_20k_seconds": {"median": found["drain"]["seconds"]}}
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:
