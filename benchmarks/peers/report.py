@@ -168,7 +168,7 @@ def _further(found: Mapping[str, Any]) -> Iterator[str]:
     yield "## Ours alone, measured once"
     yield ""
     yield (
-        f"- **Growth** (`growth_1m`): "
+        "- **Growth** (`growth_1m`): "
         f"{growth['orders_per_s_before']:,} orders/s as the rounds left the tables, "
         f"{growth['orders_per_s_after']:,} with {growth['finished_orders']:,} finished orders more."
     )
