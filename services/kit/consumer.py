@@ -3,12 +3,12 @@
 FastStream and aiokafka by default acknowledge too early, decode in a way that loses a batch for one
 bad record, and let a rebalance overtake a batch in hand. Here the kit decides: records come raw,
 offsets are committed only for what is settled, and a rebalance waits for the batch in hand.
-Offsets are committed once a second, not per batch: the inbox makes a late commit harmless.
 """
 
 import asyncio
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
 from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
@@ -17,18 +17,20 @@ from faststream.kafka.annotations import KafkaMessage
 
 from contracts.topics import Topic
 from services.kit import trace
-from services.kit.member import join
+from services.kit.member import join, leave
 from services.kit.messages import Record
+from services.kit.offsets import Offsets
 from services.kit.pace import Pace
 from services.kit.processor import Abandoned, BatchProcessor
 from services.kit.progress import Progress
 from services.kit.settings import ServiceSettings
-from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, DEAF, JOINED, STALLED, log
+from services.kit.telemetry import BATCH_SECONDS, BATCH_SIZE, JOINED, REJOINS, STALLED, log
 from services.kit.undone import Undone
 
 _COMMIT_EVERY = 1.0
 _LAG_EVERY = 2.0
 _DEAF_AFTER = 10.0
+_MUTE_AFTER = 10.0
 _PATIENCE_AT_STOP = 10.0
 
 
@@ -53,8 +55,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._batch = asyncio.Lock()
         self._revoking = False
         self._stopping = False
-        self._settled: dict[TopicPartition, int] = {}
-        self._committed: dict[TopicPartition, int] = {}
+        self._offsets = Offsets()
         self._in_hand: Sequence[ConsumerRecord[bytes, bytes]] = ()
         self._progress = Progress(self._topics)
         self._joined = False
@@ -80,13 +81,13 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._stopping = True
         try:
             async with asyncio.timeout(_PATIENCE_AT_STOP), self._batch:
-                await self._commit()
+                await self._offsets.commit(self._consumer)
         except TimeoutError:
             log.warning("the batch in hand did not finish; it will come again")
-        await self._broker.stop()
+        await leave(self._broker, self._subscriber)
 
     @property
-    def _consumer(self) -> AIOKafkaConsumer:
+    def _consumer(self) -> AIOKafkaConsumer | None:
         return self._subscriber.consumer
 
     async def _take(self, message: KafkaMessage) -> None:
@@ -98,9 +99,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
             started = time.perf_counter()
             self._in_hand = records
             batch = [Record.of(record) for record in records if not self._undone.covers(record)]
-            for record in records:
-                # Where this partition stood: the consumer's own position is past the batch.
-                self._settled.setdefault(_place(record), record.offset)
+            self._offsets.taken(records)
             try:
                 with self._tracing.batch(f"{self._name} batch", _traceparents(batch)):
                     await self._process(batch)
@@ -109,8 +108,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 return
             finally:
                 self._in_hand = ()
-            for record in records:
-                self._settled[_place(record)] = record.offset + 1
+            self._offsets.settled(records)
             self._progress.made()
             finished = time.perf_counter()
             BATCH_SIZE.observe(len(records))
@@ -140,12 +138,17 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     # -- rebalancing ---------------------------------------------------------------------------
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
+        async with self._giving_up_the_batch():
+            self._offsets.forget()
+
+    @asynccontextmanager
+    async def _giving_up_the_batch(self) -> AsyncIterator[None]:
+        """No batch is in hand within, and what is settled is acknowledged, if that can be done."""
         self._revoking = True
         try:
             async with self._batch:
-                await self._commit()
-                self._settled.clear()
-                self._committed.clear()
+                await self._offsets.commit(self._consumer)
+                yield
         finally:
             self._revoking = False
 
@@ -158,29 +161,14 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     async def commit_regularly(self) -> None:
         while True:
             await asyncio.sleep(_COMMIT_EVERY)
-            await self._commit()
-
-    async def _commit(self) -> None:
-        due = {
-            partition: offset
-            for partition, offset in self._settled.items()
-            if self._committed.get(partition) != offset
-        }
-        if not due or self._subscriber.consumer is None:
-            return
-        try:
-            await self._consumer.commit(due)
-        except (KafkaError, IllegalStateError) as error:
-            # Thrown out of the group or no broker: what is settled comes again and is skipped.
-            log.warning("offsets not committed", error=repr(error))
-        else:
-            self._committed.update(due)
+            await self._offsets.commit(self._consumer)
 
     # -- health --------------------------------------------------------------------------------
 
     async def look_after(self) -> None:
-        """Measure the lag, and join anew when nothing is heard: a task inside the client that died
-        of a reset connection takes nobody with it, and nobody starts it again."""
+        """Measure the lag, and join anew when nothing is heard or nothing can be acknowledged: a
+        task inside the client that died of a lost connection takes nobody with it, and nobody
+        starts it again."""
         while True:
             await asyncio.sleep(_LAG_EVERY)
             try:
@@ -193,25 +181,27 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
                 if not self.broker_away:
                     log.warning("the broker does not answer", error=repr(error))
                 self.broker_away = True
+                self._offsets.excuse()
             JOINED.set(self.ready and not self.broker_away)
             STALLED.set(self.stalled_for())
             if self._deaf:
-                await self._join_anew()
+                await self._join_anew("nothing is heard although there is work")
+            elif self._offsets.failing_for() > _MUTE_AFTER and not self._stopping:
+                await self._join_anew("nothing can be acknowledged although the broker answers")
 
     @property
     def _deaf(self) -> bool:
         idle = not (self._batch.locked() or self.broker_away or self._stopping)
         return idle and self.stalled_for() > _DEAF_AFTER
 
-    async def _join_anew(self) -> None:
-        log.warning("nothing is heard although there is work; joining the group anew")
-        DEAF.inc()
-        await self._commit()
-        await self._broker.stop()
-        self._settled.clear()
-        self._committed.clear()
-        self._joined = False
-        self._broker, self._subscriber = self._member()
+    async def _join_anew(self, why: str) -> None:
+        log.warning("joining the group anew", why=why)
+        REJOINS.inc()
+        async with self._giving_up_the_batch():
+            await leave(self._broker, self._subscriber)
+            self._offsets.forget()
+            self._joined = False
+            self._broker, self._subscriber = self._member()
         try:
             await self.start()
         except (KafkaError, OSError) as error:  # the next look tries again
@@ -224,12 +214,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         now = time.time()
         assigned = consumer.assignment()
         ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned) if assigned else {}
-        reached = {
-            partition: self._settled[partition]
-            if partition in self._settled
-            else await consumer.position(partition)
-            for partition in ends
-        }
+        reached = {place: await self._offsets.reached(consumer, place) for place in ends}
         self._progress.measure(ends, reached, self._in_hand, now)
 
     @property
@@ -249,10 +234,6 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     @property
     def stalled(self) -> bool:
         return self.stalled_for() > self._stalled_after
-
-
-def _place(record: "ConsumerRecord[bytes, bytes]") -> TopicPartition:
-    return TopicPartition(record.topic, record.partition)
 
 
 def _traceparents(batch: Sequence[Record]) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -25,7 +25,8 @@ class Lag(NamedTuple):
 async def group_lags(
     bootstrap_servers: str, groups: Iterable[str], *, with_age: bool = True
 ) -> list[Lag]:
-    """Of each group and each topic that it has acknowledged something of.
+    """Of each group and each topic that it has acknowledged something of; a partition of such a
+    topic that it has not acknowledged anything of waits from its first record on.
 
     `with_age` reads one record of each partition that is behind; what cannot be read within some
     seconds counts as new.
@@ -46,8 +47,10 @@ async def group_lags(
         await consumer.start()
         for group in groups:
             offsets = await admin.list_consumer_group_offsets(group)
-            ends = await consumer.end_offsets(list(offsets))
-            reached = {place: acknowledged.offset for place, acknowledged in offsets.items()}
+            places = await _partitions(admin, {place.topic for place in offsets})
+            ends = await consumer.end_offsets(places)
+            reached: dict[TopicPartition, int] = await consumer.beginning_offsets(places)
+            reached |= {place: offsets[place].offset for place in places if place in offsets}
             behind = {place: at for place, at in reached.items() if at < ends[place]}
             written = await _written_at(consumer, behind) if behind and with_age else {}
             lags += _by_topic(group, reached, ends, written)
@@ -55,6 +58,15 @@ async def group_lags(
         await consumer.stop()
         await admin.close()
     return sorted(lags)
+
+
+async def _partitions(admin: AIOKafkaAdminClient, topics: Collection[str]) -> list[TopicPartition]:
+    described = await admin.describe_topics(list(topics)) if topics else []
+    return [
+        TopicPartition(topic["topic"], partition["partition"])
+        for topic in described
+        for partition in topic["partitions"]
+    ]
 
 
 def _by_topic(

@@ -3,6 +3,7 @@
 Records come raw and in batches, nothing is acknowledged for us, nothing is decoded for us.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from faststream.kafka.subscriber.usecase import BatchSubscriber
 
 from contracts.topics import Topic
 from services.kit.settings import ServiceSettings
+from services.kit.telemetry import log
+
+_PATIENCE = 5.0
 
 
 def join(
@@ -55,6 +59,20 @@ def join(
     )
     subscriber(take)
     return broker, subscriber
+
+
+async def leave(broker: KafkaBroker, subscriber: BatchSubscriber) -> None:
+    """Leave the group and close the client, also one of which a part has died."""
+    if subscriber.consumer is not None:
+        # Closing waits for this task, and it may wait for the coordinator for ever.
+        coordination = subscriber.consumer._coordinator._coordination_task
+        coordination.cancel()
+        await asyncio.wait([coordination])
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await broker.stop()
+    except TimeoutError:
+        log.warning("the client does not stop; it is left behind, and takes nothing more")
 
 
 async def _as_it_came(records: tuple[ConsumerRecord[bytes, bytes], ...]) -> KafkaMessage:

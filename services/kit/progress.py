@@ -16,9 +16,9 @@ class Progress:
     def __init__(self, topics: Sequence[str]) -> None:
         self._backlogs = Backlogs(topics)
         self._lag = 0
-        self._found: dict[TopicPartition, int] = {}
+        self._found: dict[TopicPartition, int] | None = None
+        """The ends at the first look, until all before them is handled."""
         self.caught_up = False
-        """Whether all is handled that was there at the first look."""
         self._made_at = time.monotonic()
 
     def made(self) -> None:
@@ -38,10 +38,10 @@ class Progress:
         for topic, (records, seconds) in behind.items():
             LAG.labels(topic).set(records)
             LAG_SECONDS.labels(topic).set(seconds)
-        self._found = self._found or dict(ends)
-        self.caught_up = self.caught_up or (
-            bool(ends) and all(reached.get(place, end) >= end for place, end in self._found.items())
-        )
+        if ends and not self.caught_up:
+            self._found = self._found or dict(ends)
+            missing = [place for place, end in self._found.items() if reached.get(place, end) < end]
+            self.caught_up = not missing
         self._lag = sum(topic.records for topic in behind.values())
         if self._lag == 0:
             self.made()

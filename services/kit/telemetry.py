@@ -27,8 +27,9 @@ PUBLISH_FAILURES = Counter(
 )
 SWEPT = Counter("orderflow_outbox_swept_total", "Messages that the sweeper published")
 OUTBOX_AGE = Gauge("orderflow_outbox_oldest_seconds", "Age of the oldest unpublished outbox row")
-DEAF = Counter(
-    "orderflow_consumer_restarts_total", "Times that the consumer heard nothing and joined anew"
+REJOINS = Counter(
+    "orderflow_consumer_restarts_total",
+    "Times that the consumer heard nothing, or could not acknowledge, and joined anew",
 )
 BATCH_SIZE = Histogram(
     "orderflow_batch_records",

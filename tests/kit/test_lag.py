@@ -143,13 +143,13 @@ async def test_the_broker_tells_of_a_group_that_does_not_run(bench: Bench) -> No
         return next(lag for lag in lags if lag.topic == bench.topic.name)
 
     async with bench.running() as service:
-        await bench.send(*(bench.order() for _ in range(9)))
-        await eventually(lambda: effects(service), lambda rows: len(rows) == 9)
+        await bench.send(bench.order())
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
     assert await of_the_topic() == ("inventory", bench.topic.name, 0, 0.0)
     sent_at = time.time()
     await bench.send(*(bench.order() for _ in range(7)))
     first = await of_the_topic()
-    assert first.records == 7
+    assert first.records == 7  # wherever they are, though it has acknowledged one partition only
     # What was handled before, and is older, does not count; records tell whole milliseconds.
     assert 0 < first.seconds <= time.time() - sent_at + 0.001
     await asyncio.sleep(1)
@@ -158,7 +158,7 @@ async def test_the_broker_tells_of_a_group_that_does_not_run(bench: Bench) -> No
     assert later.records == 8
     assert later.seconds >= first.seconds + 1
     async with bench.running() as service:
-        await eventually(lambda: effects(service), lambda rows: len(rows) == 17)
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 9)
     assert await of_the_topic() == ("inventory", bench.topic.name, 0, 0.0)
 
 

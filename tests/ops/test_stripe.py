@@ -130,5 +130,5 @@ async def test_who_cannot_have_stripe_asked_is_told_why(
     listed = (await cli.run("orders", "list", "--status", "cancelled", "--json")).json
     assert refused.status_code == 400
     unpaid = await cli.run("stripe", "reconcile", listed[0]["order_id"], *ask[3:])
-    assert unpaid.code == 2
+    assert unpaid.code == 3
     assert "No PaymentIntent" in unpaid.err
