@@ -33,6 +33,7 @@ IMPATIENT = {
     "RESERVATION_SECONDS": "10",
 }
 WARM_UP = 2.0
+STILL_PARKED = "still parked"
 
 
 @dataclass
@@ -86,21 +87,30 @@ async def judge(
     """Offer so many orders a second until the trial is over, let everything come to its end, and
     compare databases, topics, Stripe and the model. `patience`: seconds until everything must have
     come to rest (I5), and until a customer who gets no answer gives up."""
-    async with browsers(patience) as ask:
-        load = Load(site, ask, seed, Told(supply=await products(site, client)))
-        stop, began = asyncio.Event(), time.monotonic()
-        offering = asyncio.create_task(load.offer(rate, stop))
-        try:
-            await asyncio.sleep(WARM_UP)
-            await trial()
-        finally:
-            stop.set()
-            judgement.seconds["trial"] = time.monotonic() - began
-            await offering
+    began = time.monotonic()
+    async with (
+        browsers(patience) as ask,
+        offering(Load(site, ask, seed, Told(supply=await products(site, client))), rate) as load,
+    ):
+        await asyncio.sleep(WARM_UP)
+        await trial()
+    judgement.seconds["trial"] = time.monotonic() - began
     began = time.monotonic()
     await everything_ends(parts, patience)
     judgement.seconds["rest"] = time.monotonic() - began
     return await compare(parts, load, judgement, patience)
+
+
+@asynccontextmanager
+async def offering(load: Load, rate: float) -> AsyncIterator[Load]:
+    """So many orders a second until the block ends; then until each was answered or given up."""
+    stop = asyncio.Event()
+    coming = asyncio.create_task(load.offer(rate, stop))
+    try:
+        yield load
+    finally:
+        stop.set()
+        await coming
 
 
 async def compare(parts: System, load: Load, judgement: Judgement, patience: float) -> Evidence:
@@ -109,7 +119,7 @@ async def compare(parts: System, load: Load, judgement: Judgement, patience: flo
     judgement.orders = len(evidence.orders)
     judgement.findings = check_all(evidence, load.told)
     judgement.model = [*load.given_up, *model_breaches(evidence, load.stories)]
-    judgement.model += [f"still parked: {each.what} ({each.number})" for each in evidence.parked]
+    judgement.model += [f"{STILL_PARKED}: {each.what} ({each.number})" for each in evidence.parked]
     return evidence
 
 
