@@ -17,6 +17,7 @@ from faststream.kafka.annotations import KafkaMessage
 
 from contracts.topics import Topic
 from services.kit import trace
+from services.kit.ailment import Ailment
 from services.kit.member import join, leave
 from services.kit.messages import Record
 from services.kit.offsets import Offsets
@@ -29,8 +30,6 @@ from services.kit.undone import Undone
 
 _COMMIT_EVERY = 1.0
 _LAG_EVERY = 2.0
-_DEAF_AFTER = 10.0
-_MUTE_AFTER = 10.0
 _PATIENCE_AT_STOP = 10.0
 
 
@@ -59,7 +58,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._in_hand: Sequence[ConsumerRecord[bytes, bytes]] = ()
         self._progress = Progress(self._topics)
         self._joined = False
-        self.broker_away = False
+        self._ailment = Ailment(settings, self._offsets)
         self._pace = Pace(settings.batch_size)
         self._member = partial(join, name, topics, settings, self._take, self)
         self._broker, self._subscriber = self._member()
@@ -166,46 +165,38 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     # -- health --------------------------------------------------------------------------------
 
     async def look_after(self) -> None:
-        """Measure the lag, and join anew when nothing is heard or nothing can be acknowledged: a
-        task inside the client that died of a lost connection takes nobody with it, and nobody
-        starts it again."""
+        """Measure the lag, and join anew when the client ails."""
         while True:
             await asyncio.sleep(_LAG_EVERY)
             try:
                 async with asyncio.timeout(_LAG_EVERY):
                     await self._measure_lag()
-                self.broker_away = False
+                self._ailment.answered()
             except IllegalStateError as error:  # a rebalance goes on
                 log.debug("lag unknown", error=repr(error))
             except (KafkaError, OSError) as error:
-                if not self.broker_away:
-                    log.warning("the broker does not answer", error=repr(error))
-                self.broker_away = True
-                self._offsets.excuse()
+                self._ailment.unanswered(error)
             JOINED.set(self.ready and not self.broker_away)
             STALLED.set(self.stalled_for())
-            if self._deaf:
-                await self._join_anew("nothing is heard although there is work")
-            elif self._offsets.failing_for() > _MUTE_AFTER and not self._stopping:
-                await self._join_anew("nothing can be acknowledged although the broker answers")
-
-    @property
-    def _deaf(self) -> bool:
-        idle = not (self._batch.locked() or self.broker_away or self._stopping)
-        return idle and self.stalled_for() > _DEAF_AFTER
+            idle_for = 0.0 if self._batch.locked() else self.stalled_for()
+            if not self._stopping and (why := await self._ailment.found(idle_for)):
+                await self._join_anew(why)
 
     async def _join_anew(self, why: str) -> None:
         log.warning("joining the group anew", why=why)
         REJOINS.inc()
+        self._joined = False
         async with self._giving_up_the_batch():
             await leave(self._broker, self._subscriber)
             self._offsets.forget()
-            self._joined = False
             self._broker, self._subscriber = self._member()
         try:
             await self.start()
-        except (KafkaError, OSError) as error:  # the next look tries again
+        except (KafkaError, OSError) as error:
             log.warning("cannot join the group", error=repr(error))
+            self._ailment.replaced(in_vain=True)
+        else:
+            self._ailment.replaced()
 
     async def _measure_lag(self) -> None:
         consumer = self._consumer
@@ -216,6 +207,11 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         ends: dict[TopicPartition, int] = await consumer.end_offsets(assigned) if assigned else {}
         reached = {place: await self._offsets.reached(consumer, place) for place in ends}
         self._progress.measure(ends, reached, self._in_hand, now)
+
+    @property
+    def broker_away(self) -> bool:
+        """Whether the broker does not answer this process."""
+        return self._ailment.broker_away
 
     @property
     def ready(self) -> bool:

@@ -8,6 +8,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from aiokafka import ConsumerRebalanceListener, ConsumerRecord
+from aiokafka.client import AIOKafkaClient
+from aiokafka.errors import KafkaError
 from faststream import AckPolicy
 from faststream.kafka import KafkaBroker
 from faststream.kafka.annotations import KafkaMessage
@@ -73,6 +75,19 @@ async def leave(broker: KafkaBroker, subscriber: BatchSubscriber) -> None:
             await broker.stop()
     except TimeoutError:
         log.warning("the client does not stop; it is left behind, and takes nothing more")
+
+
+async def answers(settings: ServiceSettings) -> bool:
+    """Whether the broker answers somebody who has just come."""
+    client = AIOKafkaClient(bootstrap_servers=settings.kafka_bootstrap_servers)
+    try:
+        async with asyncio.timeout(_PATIENCE):
+            await client.bootstrap()
+    except (KafkaError, OSError):
+        return False
+    finally:
+        await client.close()
+    return True
 
 
 async def _as_it_came(records: tuple[ConsumerRecord[bytes, bytes], ...]) -> KafkaMessage:

@@ -6,6 +6,7 @@ ever, while fetching goes on.
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 
@@ -23,7 +24,8 @@ class Offsets:
     def __init__(self) -> None:
         self._settled: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
-        self._failing_since: float | None = None
+        self.failing_since = math.inf
+        """When a commit failed (`time.monotonic`), infinite if one was accepted after it."""
 
     def taken(self, records: "Sequence[ConsumerRecord[bytes, bytes]]") -> None:
         """A batch is in hand: where these partitions stand, as the consumer's own position is past
@@ -58,24 +60,16 @@ class Offsets:
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             # No broker, or thrown out of the group.
             log.warning("offsets not committed", error=repr(error))
-            self._failing_since = self._failing_since or time.monotonic()
+            self.failing_since = min(self.failing_since, time.monotonic())
         else:
             self._committed.update(due)
-            self._failing_since = None
-
-    def failing_for(self) -> float:
-        """Seconds since a commit failed, if none was accepted after it."""
-        return time.monotonic() - self._failing_since if self._failing_since else 0.0
-
-    def excuse(self) -> None:
-        """What failed until now failed for a known reason."""
-        self._failing_since = None
+            self.failing_since = math.inf
 
     def forget(self) -> None:
         """The partitions may be others from here on."""
         self._settled.clear()
         self._committed.clear()
-        self._failing_since = None
+        self.failing_since = math.inf
 
 
 def _place(record: "ConsumerRecord[bytes, bytes]") -> TopicPartition:

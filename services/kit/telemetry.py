@@ -29,7 +29,7 @@ SWEPT = Counter("orderflow_outbox_swept_total", "Messages that the sweeper publi
 OUTBOX_AGE = Gauge("orderflow_outbox_oldest_seconds", "Age of the oldest unpublished outbox row")
 REJOINS = Counter(
     "orderflow_consumer_restarts_total",
-    "Times that the consumer heard nothing, or could not acknowledge, and joined anew",
+    "Times that the consumer joined anew, as its client heard nothing or got no answers",
 )
 BATCH_SIZE = Histogram(
     "orderflow_batch_records",

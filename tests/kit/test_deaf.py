@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from services.kit import consumer, offsets
+from services.kit import ailment, offsets
 from services.kit.lag import group_lags
 from services.kit.service import Service
 from tests.kit.conftest import Bench, effects, eventually
@@ -18,7 +18,7 @@ async def test_a_consumer_whose_fetcher_died_joins_anew(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection that is reset while aiokafka writes ends its fetcher for good."""
-    monkeypatch.setattr(consumer, "_DEAF_AFTER", 1.0)
+    monkeypatch.setattr(ailment, "_DEAF_AFTER", 1.0)
     async with bench.running() as service:
         await bench.send(bench.order("before"))
         await _handled(service, 1)
@@ -35,7 +35,7 @@ async def test_a_consumer_that_cannot_acknowledge_any_more_joins_anew(
 ) -> None:
     """When the task ends that keeps aiokafka's metadata, whoever looks for the coordinator waits
     for ever and keeps its lock; fetching goes on, and so would every record come again."""
-    monkeypatch.setattr(consumer, "_MUTE_AFTER", 1.0)
+    monkeypatch.setattr(ailment, "_AILING_AFTER", 1.0)
     monkeypatch.setattr(offsets, "_PATIENCE", 1.0)
 
     async def unacknowledged() -> int | None:
