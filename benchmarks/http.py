@@ -66,10 +66,19 @@ class Phase:
 class Load:
     """Places orders of one piece each; the products take turns."""
 
-    def __init__(self, stack: LocalStack, http: aiohttp.ClientSession, products: list[str]) -> None:
+    def __init__(
+        self,
+        stack: LocalStack,
+        http: aiohttp.ClientSession,
+        products: list[str],
+        replicas: int = 1,
+    ) -> None:
+        """The gateways take turns, too; `replicas`: processes of each service."""
         self._stack = stack
         self._http = http
-        self._url = f"{stack.gateway}/v1/orders"
+        self._replicas = replicas
+        gateways = [stack.url(name) for name in processes("gateway", replicas)]
+        self._gateways: Iterator[str] = itertools.cycle(gateways)
         self._products: Iterator[str] = itertools.cycle(products)
         self._headers = {
             "Authorization": f"Bearer {stack.token('bench')}",
@@ -82,8 +91,9 @@ class Load:
             "email": "bench@example.com",
         }
         headers = {**self._headers, "Idempotency-Key": str(uuid4())}
+        url = f"{next(self._gateways)}/v1/orders"
         began = time.perf_counter()
-        async with self._http.post(self._url, json=body, headers=headers) as answer:
+        async with self._http.post(url, json=body, headers=headers) as answer:
             await answer.read()
         phase.seconds.append(time.perf_counter() - began)
         phase.answers[answer.status] += 1
@@ -97,14 +107,14 @@ class Load:
             for _ in turns:
                 await self._one(phase)
 
-        before, began = used(self._stack), time.perf_counter()
+        before, began = self._used(), time.perf_counter()
         await asyncio.gather(*(customer() for _ in range(in_flight)))
         return self._finish(phase, before, began)
 
     async def open_loop(self, rate: float, seconds: float) -> Phase:
         """Orders at a steady rate, whether or not the earlier ones are answered."""
         phase = Phase()
-        before, began = used(self._stack), time.perf_counter()
+        before, began = self._used(), time.perf_counter()
         async with asyncio.TaskGroup() as orders:
             for number in range(int(rate * seconds)):
                 await asyncio.sleep(max(0.0, began + number / rate - time.perf_counter()))
@@ -113,15 +123,27 @@ class Load:
 
     def _finish(self, phase: Phase, before: dict[str, float], began: float) -> Phase:
         phase.duration = time.perf_counter() - began
-        after = used(self._stack)
+        after = self._used()
         phase.cpu = {name: after[name] - before[name] for name in after}
         return phase
 
+    def _used(self) -> dict[str, float]:
+        """CPU seconds so far, by service and server."""
+        pids = {
+            service: [
+                pid
+                for name in processes(service, self._replicas)
+                if (pid := self._stack.process(name).pid) is not None
+            ]
+            for service in (*SERVICES, "stripe")
+        }
+        return cpu_seconds(self._stack, pids)
 
-def used(stack: LocalStack) -> dict[str, float]:
-    """CPU seconds so far, by name."""
-    pids = {name: [psutil.Process(stack.process(name).pid).pid] for name in (*SERVICES, "stripe")}
-    return cpu_seconds(stack, pids)
+
+def processes(service: str, replicas: int) -> list[str]:
+    """The names of a service's processes; there is only ever one stand-in."""
+    several = range(2, replicas + 1) if service in SERVICES else ()
+    return [service, *(f"{service}-{number}" for number in several)]
 
 
 def memory_mb(stack: LocalStack) -> dict[str, int]:

@@ -29,6 +29,14 @@ def kafka_log(stack: LocalStack) -> tuple[int, int]:
         records = sum(end_of(consumer, place) for place in places)
     finally:
         consumer.close()
-    files = (stack.home.path / "kafka").rglob("*.log")
-    size = sum(file.stat().st_size for file in files if not file.parent.name.startswith("__"))
-    return records, size
+    return records, sum(kafka_bytes(stack).values())
+
+
+def kafka_bytes(stack: LocalStack) -> dict[str, int]:
+    """Bytes that Kafka holds so far by topic, without its own."""
+    found: dict[str, int] = {}
+    for file in (stack.home.path / "kafka").rglob("*.log"):
+        topic = file.parent.name.rpartition("-")[0]
+        if topic and not topic.startswith("__"):
+            found[topic] = found.get(topic, 0) + file.stat().st_size
+    return found

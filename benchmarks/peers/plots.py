@@ -26,8 +26,14 @@ def main() -> None:
     names = [name for name in rounds[0] if name != "limits"]
     for file, draw in (("rates.svg", rates), ("cpu.svg", cpu)):
         figure = draw(rounds, names)
-        figure.savefig(folder / file, metadata={"Date": None}, bbox_inches="tight")
-        print(file)
+        _save(figure, folder / file)
+    if further := results.get("further"):
+        _save(growth(further["growth"]), folder / "growth.svg")
+
+
+def _save(figure: Any, file: Path) -> None:
+    figure.savefig(file, metadata={"Date": None}, bbox_inches="tight")
+    print(file.name)
 
 
 def rates(rounds: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
@@ -64,6 +70,25 @@ def cpu(rounds: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Any:
     axes.invert_yaxis()
     axes.set_xlabel("CPU ms per order, 1,000 products, last round")
     axes.legend()
+    return figure
+
+
+def growth(found: Mapping[str, Any]) -> Any:
+    """Orders per second by how many finished ones there are, and what one leaves on disk."""
+    figure, (speed, disk) = plt.subplots(1, 2, figsize=(7, 2.5), width_ratios=(3, 2))
+    points = found["points"]
+    speed.plot(
+        [each["finished"] for each in points], [each["orders_per_s"] for each in points], "o-"
+    )
+    speed.set_xscale("log")
+    speed.set_ylim(bottom=0)
+    speed.set_xlabel("finished orders in the tables")
+    speed.set_ylabel("orders per second")
+    left = {until: sum(places.values()) for until, places in found["bytes_per_order"].items()}
+    disk.barh([until.partition(";")[0] for until in left], [size / 1024 for size in left.values()])
+    disk.invert_yaxis()
+    disk.set_xlabel("KiB per order on disk")
+    figure.tight_layout()
     return figure
 
 

@@ -162,27 +162,51 @@ def _limits(rounds: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _further(found: Mapping[str, Any]) -> Iterator[str]:
-    growth, drain, http = found["growth"], found["drain"], found["http"]
-    full, steady = http["full"], http["steady"]
+    drain = found["drain"]
     yield ""
     yield "## Ours alone, measured once"
     yield ""
-    yield (
-        "- **Growth** (`growth_1m`): "
-        f"{growth['orders_per_s_before']:,} orders/s as the rounds left the tables, "
-        f"{growth['orders_per_s_after']:,} with {growth['finished_orders']:,} finished orders more."
-    )
     yield (
         f"- **Queued orders**: {drain['orders']:,} that waited on the topic were confirmed "
         f"{drain['seconds']} s after the services were ready ({drain['orders_per_s']:,} orders/s)."
     )
     yield (
-        f"- **HTTP**, `POST /v1/orders` to the decision, with calls to the Stripe stand-in: "
-        f"{full['decided_per_s']:,} orders/s with {IN_FLIGHT} customers at once (p50 "
-        f"{full['p50_ms']} ms, p99 {full['p99_ms']} ms); at {RATE} orders/s p50 "
-        f"{steady['p50_ms']} ms, p99 {steady['p99_ms']} ms. Answers: {full['answers']} and "
-        f"{steady['answers']}."
+        "- **HTTP**, `POST /v1/orders` to the decision, with calls to the Stripe stand-in, "
+        f"{IN_FLIGHT} customers at once, and then {RATE} orders/s whoever waits:"
     )
+    yield ""
+    yield "| processes of each service | orders/s | p50, p99 ms | at 100/s p50, p99 ms | answers |"
+    yield "| ---: | ---: | ---: | ---: | --- |"
+    for replicas, road in found["http"].items():
+        full, steady = road["full"], road["steady"]
+        yield (
+            f"| {replicas} | {full['decided_per_s']:,} | {full['p50_ms']:,}, {full['p99_ms']:,} | "
+            f"{steady['p50_ms']:,}, {steady['p99_ms']:,} | {full['answers']}, "
+            f"{steady['answers']} |"
+        )
+    yield from _growth(found["growth"])
+
+
+def _growth(found: Mapping[str, Any]) -> Iterator[str]:
+    yield ""
+    yield "### Growth (`growth_1m`), on databases of its own"
+    yield ""
+    yield "| finished orders in the tables | orders/s | CPU µs per order, all processes |"
+    yield "| ---: | ---: | ---: |"
+    for point in found["points"]:
+        cpu = sum(point["cpu_us_per_order"].values())
+        yield f"| {point['finished']:,} | {point['orders_per_s']:,} | {cpu:,} |"
+    yield ""
+    yield (
+        "What an order leaves on disk, at the last size, tables with their indexes and what their "
+        "updates left to vacuum:"
+    )
+    yield ""
+    yield "| stays | bytes per order | of which |"
+    yield "| --- | ---: | --- |"
+    for until, places in found["bytes_per_order"].items():
+        parts = ", ".join(f"{name} {size:,}" for name, size in places.items())
+        yield f"| {until} | {sum(places.values()):,} | {parts} |"
 
 
 def _present(rounds: Sequence[Mapping[str, Any]]) -> list[str]:
