@@ -18,6 +18,7 @@ from services.kit.settings import ServiceSettings
 SIZES = (10_000, 100_000, 1_000_000)
 """Finished orders in the tables."""
 _INBOX = "inbox"
+_EMPTIED = (".outbox", ".stripe_calls")
 
 
 def measured(stack: LocalStack, orders: int, sizes: Sequence[int]) -> dict[str, Any]:
@@ -80,8 +81,8 @@ def _stays(what: str) -> str:
     """How long rows of a table or records of a topic stay."""
     if what == _INBOX:
         return f"{ServiceSettings.model_fields['inbox_retention_days'].default} days"
-    if what.endswith(".outbox"):
-        return "until published; its pages are used again"
+    if what.endswith(_EMPTIED):
+        return "until sent; pages are used again"
     topic = next((topic for topic in TOPICS if topic.name == what), None)
     if topic is None:
         return "for good"
