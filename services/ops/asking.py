@@ -6,7 +6,7 @@ from uuid import UUID
 
 from pydantic import Field
 
-from contracts.message import sent_at_ms
+from contracts.message import is_uuid7, sent_at_ms
 
 FRESH_FOR: Final = timedelta(days=1)
 """How old a new id may be: no service takes a command older than its inbox."""
@@ -27,7 +27,7 @@ class OtherRequest(ValueError):  # noqa: N818
 
 def check_new(chosen: UUID, now: datetime) -> None:
     """Raises UnusableId, unless it is a UUIDv7 of the last day."""
-    if (chosen.int >> 76) & 0xF != 7:
+    if not is_uuid7(chosen):
         raise UnusableId("the id is not a UUIDv7")
     age = now.timestamp() - sent_at_ms(chosen) / 1000
     if abs(age) > FRESH_FOR.total_seconds():
