@@ -193,9 +193,9 @@ MUTANTS: Final = (
         (
             Edit(
                 CONSUMER,
-                "                self._settled.setdefault(_place(record), record.offset)\n",
-                "                self._settled[_place(record)] = record.offset + 1\n"
-                "            await self._commit()\n",
+                "            self._offsets.taken(records)\n",
+                "            self._offsets.settled(records)\n"
+                "            await self._offsets.commit(self._consumer)\n",
             ),
         ),
     ),
