@@ -110,13 +110,7 @@ def of_further(found: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         "http_p99_ms_at_100": alone["steady"]["p99_ms"],
     }
     figures: dict[str, dict[str, Any]] = {
-        name: {
-            "median": value,
-            "least": value,
-            "greatest": value,
-            "target": TARGETS[name].value,
-            "met": TARGETS[name].met_by(value),
-        }
+        name: spread([value]) | {"target": TARGETS[name].value, "met": TARGETS[name].met_by(value)}
         for name, value in once.items()
     }
     return figures | {"drain_20k_seconds": {"median": found["drain"]["seconds"]}}

@@ -89,7 +89,7 @@ async def run(
 async def _parked(parts: System) -> list[asyncpg.Record]:
     """What is parked in any service, one row each."""
     query = """
-        SELECT key, source_topic, reason,
+        SELECT key, reason,
                CASE WHEN source_topic = 'stripe.webhooks'
                     THEN convert_from(payload, 'utf8')::json ->> 'event_id' END AS event
           FROM parked_messages WHERE state IN ('parked', 'waiting', 'replay')
