@@ -11,7 +11,6 @@ from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
 from typing import Final
-from uuid import uuid4
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -82,7 +81,7 @@ class Charging:
 
 
 async def _claim(pool: Pool, limit: int) -> list[Call]:
-    return await call_queue.claim_calls(pool, limit, LEASE, uuid4())
+    return await call_queue.claim_calls(pool, limit, LEASE)
 
 
 async def record(work: Work, batch: Sequence[Finished], terms: Terms) -> list[float]:

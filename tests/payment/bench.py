@@ -186,7 +186,7 @@ class Bench:
         return self._said(work)
 
     async def claim(self, limit: int = 100, lease: timedelta = LEASE) -> list[Call]:
-        return await call_queue.claim_calls(self.pool, limit, lease, uuid4())
+        return await call_queue.claim_calls(self.pool, limit, lease)
 
     async def record(self, *finished: Finished) -> list[Message]:
         async with self.transaction() as work:

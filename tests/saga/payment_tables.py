@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from services.payment.call_queue import Deferral
 from services.payment.model import (
@@ -96,15 +96,16 @@ class PaymentDatabase(PaymentTables):
             del self.calls[id_]
         return withdrawn
 
-    async def claim_calls(self, limit: int, lease: timedelta, token: UUID) -> list[Call]:
+    async def claim_calls(self, limit: int, lease: timedelta) -> list[Call]:
         due = sorted((call.next_attempt_at, id_) for id_, call in self.calls.items())
-        claimed = [self.calls[id_] for at, id_ in due if at <= self.now][:limit]
-        for call in claimed:
+        claimed = []
+        for call in [self.calls[id_] for at, id_ in due if at <= self.now][:limit]:
             call.attempts += 1
             call.tries += 1
             call.next_attempt_at = self.now + lease
-            call.lease = token
-        return [self._claimed(call, token) for call in claimed]
+            call.lease = token = uuid4()
+            claimed.append(self._claimed(call, token))
+        return claimed
 
     def _claimed(self, call: QueuedCall, token: UUID) -> Call:
         new = call.new

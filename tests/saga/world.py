@@ -27,7 +27,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
-from contracts.message import Message, new_message_id
+from contracts.message import Message
 from contracts.order import PlaceOrder, RefundOrder
 from services.inventory import handlers as inventory
 from services.inventory.rules import LockedProduct
@@ -168,7 +168,7 @@ class World:
 
     def call_stripe(self, fate: Fate = Fate.ANSWERED) -> None:
         """A worker makes the call that is due for longest; its outcome is still to be recorded."""
-        (call,) = run(self.payments.claim_calls(1, LEASE, new_message_id()))
+        (call,) = run(self.payments.claim_calls(1, LEASE))
         self.stripe.fate = fate
         self.answers.append(Finished(call, run(make(self.stripe, call, KEY_LIFETIME))))
         self.stripe.fate = Fate.ANSWERED
