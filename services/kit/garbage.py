@@ -11,4 +11,4 @@ def spare_the_garbage_collector() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(400_000, 20, 50)
+    gc.set_threshold(50_000, 20, 50)

@@ -3,7 +3,7 @@
 The routes are read from the application. One that this table does not know, or that is gone, fails.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 from uuid import uuid4
 
@@ -133,32 +133,46 @@ async def test_who_may_do_what(visitor: Somebody, role: str) -> None:
     assert not wrong
 
 
+def whose() -> dict[str, Any]:
+    """Parts of addresses, of what is nobody's: no order's stream, which would never end."""
+    return {
+        "order": uuid4(),
+        "service": "order",
+        "parked_id": 10**12,
+        "product_id": uuid4(),
+        "product": uuid4(),
+        "adjustment_id": new_message_id(),
+        "bulk_id": new_message_id(),
+        "note_id": new_message_id(),
+        "check_id": new_message_id(),
+    }
+
+
 async def ask(client: httpx.AsyncClient, role: str, method: str, path: str) -> httpx.Response:
     """As somebody of that role, for what changes nothing, whoever asks for it."""
-    address = path.format(
-        # No order's stream, which would never end: this one is nobody's.
-        order=uuid4(),
-        service="order",
-        parked_id=10**12,
-        product_id=uuid4(),
-        product=uuid4(),
-        adjustment_id=new_message_id(),
-        bulk_id=new_message_id(),
-        note_id=new_message_id(),
-        check_id=new_message_id(),
-    )
-    given, query = (
-        TOKENS[role],
-        {"id": str(uuid4()), "service": "order", "cause": "none", "action": "cancel"},
-    )
-    if not path.startswith("/console"):
-        headers = {"Authorization": f"Bearer {given}"} if given else {}
-        body = None if method == "GET" else BODY
+    query = {"id": str(uuid4()), "service": "order", "cause": "none", "action": "cancel"}
+    given = FORM if path.startswith("/console") else BODY
+    return await send(client, role, method, path.format(**whose()), query, given)
+
+
+async def send(
+    client: httpx.AsyncClient,
+    role: str,
+    method: str,
+    address: str,
+    query: Mapping[str, Any],
+    given: Mapping[str, Any],
+) -> httpx.Response:
+    """As somebody of that role, with the token or the session and form that it asks for."""
+    by = TOKENS[role]
+    if not address.startswith("/console"):
+        headers = {"Authorization": f"Bearer {by}"} if by else {}
+        body = None if method == "GET" else given
         return await client.request(method, address, json=body, headers=headers, params=query)
-    session = Session.begin(given or "")
+    session = Session.begin(by or "")
     headers = {"Cookie": f"ops-console={session.secret}.{session.token}"}
-    form = None if method == "GET" else FORM | {"csrf": session.csrf}
-    address = f"{address}/console.css" if path.endswith("/static") else address
+    form = None if method == "GET" else {**given, "csrf": session.csrf}
+    address = f"{address}/console.css" if address.endswith("/static") else address
     return await client.request(method, address, data=form, headers=headers, params=query)
 
 

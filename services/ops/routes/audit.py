@@ -7,6 +7,7 @@ from fastapi import APIRouter, Query
 
 from services.kit.work import utc_now
 from services.ops.ops import TheOps, Viewer
+from services.ops.routes.parameters import Seconds
 from services.ops.store import audit
 from services.ops.verifying import Verdict, verify
 
@@ -36,7 +37,7 @@ async def verdict(
     ops: TheOps,
     _caller: Viewer,
     settled_seconds: Annotated[
-        float, Query(ge=0, description="orders that changed since are not compared")
+        Seconds, Query(description="orders that changed since are not compared")
     ] = 30,
 ) -> Verdict:
     """Reads all of it: every hash, every history, and how each order was published last."""

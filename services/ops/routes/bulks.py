@@ -32,7 +32,12 @@ class Request(BaseModel):
     ] = None
     amount: Annotated[
         int | None,
-        Field(gt=0, strict=True, description="of a refund of one order: a part, in minor units"),
+        Field(
+            gt=0,
+            lt=2**63,
+            strict=True,
+            description="of a refund of one order: a part, in minor units",
+        ),
     ] = None
     reason: Reason
 

@@ -10,9 +10,10 @@ from contracts.topics import OPERATIONS
 from services.kit.auth import Caller
 from services.kit.problems import ApiProblem
 from services.ops.access import May, Task
-from services.ops.asking import LONGEST_REASON
+from services.ops.asking import Reason
 from services.ops.ops import TheOps, Viewer
 from services.ops.parked import Operation, ask
+from services.ops.routes.parameters import Named, Text
 from services.ops.store import letters, operations
 
 router = APIRouter(prefix="/v1", tags=["dead letters"])
@@ -22,14 +23,17 @@ AT_ONCE = 100
 _SHOWN_BEHIND = 50
 
 
+ParkedId = Annotated[int, Field(ge=1, lt=2**63)]
+
+
 class LetterName(BaseModel):
     service: Literal[tuple(OPERATIONS)]  # type: ignore[valid-type]
-    parked_id: Annotated[int, Field(ge=1, lt=2**63)]
+    parked_id: ParkedId
 
 
 class Request(BaseModel):
     letters: Annotated[list[LetterName], Field(min_length=1, max_length=AT_ONCE)]
-    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
+    reason: Reason
 
 
 class Result(BaseModel):
@@ -49,9 +53,9 @@ async def causes(ops: TheOps, _caller: Viewer) -> list[Json]:
 async def list_letters(
     ops: TheOps,
     _caller: Viewer,
-    service: str | None = None,
+    service: Text | None = None,
     everything: Annotated[bool, Query(description="closed ones, too")] = False,
-    after_service: str = "",
+    after_service: Text = "",
     after_id: Annotated[int, Query(ge=0, lt=2**63)] = 0,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> list[Json]:
@@ -63,7 +67,7 @@ async def list_letters(
 
 
 @router.get("/dead-letters/{service}/{parked_id}", summary="One parked message")
-async def show_letter(ops: TheOps, _caller: Viewer, service: str, parked_id: int) -> Json:
+async def show_letter(ops: TheOps, _caller: Viewer, service: Named, parked_id: ParkedId) -> Json:
     """With what waits behind it. Its payload stays with its service."""
     async with ops.service.pool.acquire() as db:
         found = await letters.find_letters(db, [(service, parked_id)])

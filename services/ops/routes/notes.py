@@ -13,6 +13,7 @@ from services.ops.noting import Text
 from services.ops.ops import TheOps
 from services.ops.routes.chosen import chosen
 from services.ops.routes.orders import find
+from services.ops.routes.parameters import Named
 from services.ops.store.notes import Note
 
 router = APIRouter(prefix="/v1/orders", tags=["orders"])
@@ -27,7 +28,7 @@ class Request(BaseModel):
 async def write(
     ops: TheOps,
     caller: Annotated[Caller, Depends(May(Task.WRITE_NOTES))],
-    order: str,
+    order: Named,
     note_id: UUID,
     body: Request,
 ) -> dict[str, Any]:

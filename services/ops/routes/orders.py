@@ -11,6 +11,7 @@ from services.kit.db import Pool
 from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
 from services.ops.ops import TheOps, Viewer
+from services.ops.routes.parameters import Named, Seconds, Text
 from services.ops.rules import WAITS_FOR
 from services.ops.store import audit, letters, notes, operations, orders, timeline
 
@@ -28,7 +29,7 @@ async def list_orders(
     ops: TheOps,
     _caller: Viewer,
     status: OrderStatus | None = None,
-    customer_id: str | None = None,
+    customer_id: Text | None = None,
     before: Annotated[UUID | None, Query(description="the last id of the page before")] = None,
     limit: Limit = 50,
 ) -> list[Json]:
@@ -37,7 +38,7 @@ async def list_orders(
 
 
 @router.get("/orders/{order}", summary="One order: its state, its audit, what is parked, notes")
-async def show_order(ops: TheOps, _caller: Viewer, order: str) -> Json:
+async def show_order(ops: TheOps, _caller: Viewer, order: Named) -> Json:
     """By its id, or by the id of its PaymentIntent."""
     pool = ops.service.pool
     found = await find(pool, order)
@@ -57,7 +58,7 @@ async def show_order(ops: TheOps, _caller: Viewer, order: str) -> Json:
 
 
 @router.get("/orders/{order}/trace", summary="All messages of an order, with their causes")
-async def trace(ops: TheOps, _caller: Viewer, order: str) -> list[Json]:
+async def trace(ops: TheOps, _caller: Viewer, order: Named) -> list[Json]:
     """The oldest first. `causation_id` is the `message_id` of the message that led to it; what
     people asked to be done with parked messages is among them."""
     pool = ops.service.pool
@@ -88,7 +89,7 @@ async def stuck(
     ops: TheOps,
     _caller: Viewer,
     seconds: Annotated[
-        float | None, Query(ge=0, description="how long at least; STUCK_AFTER_SECONDS if not said")
+        Seconds | None, Query(description="how long at least; STUCK_AFTER_SECONDS if not said")
     ] = None,
     limit: Limit = 100,
 ) -> list[Json]:

@@ -15,13 +15,14 @@ from services.ops.asking import Reason, check_new
 from services.ops.ops import TheOps, Viewer
 from services.ops.routes.chosen import chosen
 from services.ops.routes.orders import find, trace
+from services.ops.routes.parameters import Named
 from services.ops.rules import said
 
 router = APIRouter(prefix="/v1", tags=["orders"])
 
 
 @router.get("/orders/{order}/stripe-events", summary="The events of Stripe about an order")
-async def list_events(ops: TheOps, caller: Viewer, order: str) -> list[dict[str, Any]]:
+async def list_events(ops: TheOps, caller: Viewer, order: Named) -> list[dict[str, Any]]:
     """The oldest first, by the id of the order or of its PaymentIntent. `came_by`: `webhook`, or
     `list` where the webhook had not come and Stripe was asked. `changed`: what became of the
     payment by it; null where it said nothing new."""
@@ -55,7 +56,7 @@ class Request(BaseModel):
 async def check(
     ops: TheOps,
     caller: Annotated[Caller, Depends(May(Task.CHECK_PAYMENTS))],
-    order: str,
+    order: Named,
     check_id: UUID,
     body: Request,
 ) -> dict[str, Any]:

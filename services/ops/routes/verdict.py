@@ -8,10 +8,9 @@ from fastapi import APIRouter, Query
 from services.kit.work import utc_now
 from services.ops.checking import Check, Patience, check_all
 from services.ops.ops import TheOps, Viewer
+from services.ops.routes.parameters import Seconds
 
 router = APIRouter(prefix="/v1", tags=["health"])
-
-Seconds = Annotated[float, Query(ge=0, le=86400 * 365)]
 
 
 @router.get("/verdict", summary="Check what ops has consumed: audit, money, stock, what waits")
@@ -20,8 +19,7 @@ async def verdict(
     _caller: Viewer,
     settled_seconds: Seconds = 30,
     waiting_seconds: Annotated[
-        float | None,
-        Query(ge=0, le=86400 * 365, description="STUCK_AFTER_SECONDS if not said"),
+        Seconds | None, Query(description="STUCK_AFTER_SECONDS if not said")
     ] = None,
     lag_seconds: Seconds = 10,
 ) -> list[Check]:
