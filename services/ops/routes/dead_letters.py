@@ -10,7 +10,7 @@ from contracts.topics import OPERATIONS
 from services.kit.auth import Caller
 from services.kit.problems import ApiProblem
 from services.ops.access import May, Task
-from services.ops.asking import LONGEST_REASON
+from services.ops.asking import Reason
 from services.ops.ops import TheOps, Viewer
 from services.ops.parked import Operation, ask
 from services.ops.store import letters, operations
@@ -29,7 +29,7 @@ class LetterName(BaseModel):
 
 class Request(BaseModel):
     letters: Annotated[list[LetterName], Field(min_length=1, max_length=AT_ONCE)]
-    reason: Annotated[str, Field(min_length=1, max_length=LONGEST_REASON)]
+    reason: Reason
 
 
 class Result(BaseModel):
