@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Final
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import StringConstraints
 
 from contracts.message import is_uuid7, sent_at_ms
 
@@ -13,7 +13,12 @@ FRESH_FOR: Final = timedelta(days=1)
 
 
 LONGEST_REASON: Final = 500
-Reason = Annotated[str, Field(min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]+$")]
+Reason = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=LONGEST_REASON, pattern=r"^[^\x00]+$"
+    ),
+]
 """Why; kept with the name of who asks."""
 
 

@@ -1,15 +1,25 @@
 """Personal data and ops: no field of it gets here, and what people type is not shown as it is."""
 
-from uuid import uuid4
+from datetime import timedelta
+from uuid import UUID, uuid4
 
 from contracts.customer import ContactGiven, PostalAddress
+from contracts.inventory import AdjustStock, ProductCommandDone, RestoreStock
+from contracts.message import new_message_id
+from contracts.order import CommandRefused, OrderStatus, Problem
+from contracts.payment import RefundFailed
 from contracts.registry import MESSAGES
 from deploy.local.tokens import token
+from services.kit.work import utc_now
+from services.ops import adjusting, bulk, parked
 from services.ops.app import OBSERVED
+from services.ops.bulk import Action
+from services.ops.store.bulks import Bulk
+from services.ops.store.timeline import forget_messages
 from tests.messages import outgoing
 from tests.ops.conftest import Watch, history
 from tests.ops.console.conftest import SECRET, Somebody, console, updated, visitor
-from tests.ops.test_observing import letter
+from tests.ops.test_observing import change, letter
 
 __all__ = ["console", "visitor"]
 
@@ -92,3 +102,85 @@ async def test_addresses_that_people_type_are_shown_to_nobody(
         assert "825550199" not in answer.text.replace(" ", ""), page
         shown += answer.text
     assert "call the canary: ***" in shown
+
+
+async def test_what_staff_typed_is_masked_in_the_trace_as_well(
+    watch: Watch, visitor: Somebody
+) -> None:
+    """What they asked to be done with a message is shown there as the message that was sent."""
+    order_id = uuid4()
+    await watch.hears(*history(order_id), letter(17, source_key=str(order_id)))
+    async with watch.work.begin() as work:
+        await parked.ask(work, "replay", [("payment", 17)], by="naledi@example.com", reason=TYPED)
+    headers = {"Authorization": f"Bearer {token(SECRET, 'vusi', 'viewer')}"}
+    answer = await visitor.client.get(f"/v1/orders/{order_id}/trace", headers=headers)
+    (asked,) = [row for row in answer.json() if row["type"] == "operations.replay-parked.v1"]
+    assert asked["summary"] == (
+        "parked_id 17, requested_by '***', reason 'call the canary: *** or ***'"
+    )
+
+
+async def test_what_programs_quote_of_people_is_kept_masked(watch: Watch) -> None:
+    """Why a command was refused, why money did not go back, why a message is parked again."""
+    refused, failed = new_message_id(), new_message_id()
+    one, product, adjustment = letter(17), uuid4(), new_message_id()
+    await watch.hears(updated(refused), updated(failed, payment="paid"), one)
+    async with watch.work.begin() as work:
+        for order_id, action in ((refused, Action.CANCEL), (failed, Action.REFUND)):
+            wanted = Bulk(new_message_id(), action, None, "naledi", "recall")
+            await bulk.ask(work, wanted, [order_id])
+        command = AdjustStock(product_id=product, requested_by="naledi", delta=5, reason="found")
+        await adjusting.ask(work, adjustment, command)
+        (asked,) = await parked.ask(work, "replay", [("payment", 17)], by="naledi", reason="mended")
+    commands: dict[UUID, UUID] = {
+        row["order_id"]: row["command_id"]
+        for row in await watch.owner.fetch("SELECT order_id, command_id FROM bulk_orders")
+    }
+    no = CommandRefused(
+        order_id=refused,
+        command="order.cancel-order.v1",
+        requested_by="naledi",
+        reason=TYPED,
+        status=OrderStatus.SHIPPED,
+    )
+    money = RefundFailed(
+        order_id=failed,
+        refund_id=commands[failed],
+        message=TYPED,
+        amount_refunded=0,
+        payment_version=3,
+    )
+    stock = ProductCommandDone(
+        product_id=product,
+        command_id=adjustment,
+        problem=Problem(code="conflict", message=TYPED),
+    )
+    again = {"attempts": 2, "operation_id": asked.operation_id, "reason": TYPED}
+    await watch.hears(
+        outgoing(no)._replace(causation_id=str(commands[refused])),
+        money,
+        stock,
+        change(one, 3, "parked", **again),
+        change(letter(18), 2, "parked", reason=TYPED),
+    )
+    assert await tables_with(watch, "call the canary") == {
+        *("bulk_orders", "letters", "messages", "operations", "stock_adjustments"),
+    }
+    assert await tables_with(watch, "canary@") == set()
+    assert await tables_with(watch, "555 01 99") == set()
+
+
+async def test_what_cannot_be_read_is_quoted_masked(watch: Watch) -> None:
+    unknown = outgoing(RestoreStock(order_id=uuid4(), reason="x"))._replace(type=TYPED)
+    await watch.hears(watch.record(unknown, topic="inventory.commands"))
+    told = await watch.owner.fetchval("SELECT summary FROM messages")
+    assert "does not accept call the canary: *** or *** on inventory.commands" in told
+
+
+async def test_the_timeline_of_what_is_long_over_is_forgotten(watch: Watch) -> None:
+    old, new = (outgoing(RestoreStock(order_id=uuid4(), reason="x")) for _ in range(2))
+    now = utc_now()
+    await watch.hears(old._replace(time=(now - timedelta(days=2)).isoformat()), new)
+    assert await forget_messages(watch.owner, now - timedelta(days=1), 10) == 1
+    assert await forget_messages(watch.owner, now - timedelta(days=1), 10) == 0
+    assert str(await watch.owner.fetchval("SELECT message_id FROM messages")) == new.message_id

@@ -146,13 +146,10 @@ async def checked_fields(request: Request) -> Fields:
     session = Session.of(request)
     try:
         body = (await request.body()).decode("utf-8", "replace")
-        fields = parse_qs(
-            body.replace("\0", "").replace("%00", ""),
-            keep_blank_values=True,
-            max_num_fields=_MOST_FIELDS,
-        )
+        parsed = parse_qs(body, keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise ApiProblem(400, "The form has too many fields") from None
+    fields = {name: [each.replace("\0", "") for each in given] for name, given in parsed.items()}
     given = fields.get("csrf", [""])[0]
     if session is None or not hmac.compare_digest(given.encode(), session.csrf.encode()):
         raise ApiProblem(

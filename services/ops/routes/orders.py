@@ -12,7 +12,7 @@ from services.kit.problems import ApiProblem
 from services.kit.work import utc_now
 from services.ops.ops import TheOps, Viewer
 from services.ops.routes.parameters import Named, Seconds, Text
-from services.ops.rules import WAITS_FOR
+from services.ops.rules import WAITS_FOR, mask
 from services.ops.store import audit, letters, notes, operations, orders, timeline
 
 router = APIRouter(prefix="/v1", tags=["orders"])
@@ -134,5 +134,5 @@ def _as_message(operation: Any) -> Json:
         "source": "ops",
         "sent_at": operation["requested_at"],
         "summary": f"parked_id {operation['parked_id']}, requested_by "
-        f"{operation['requested_by']!r}, reason {operation['reason']!r}",
+        f"{mask(operation['requested_by'])!r}, reason {mask(operation['reason'])!r}",
     }

@@ -1,14 +1,18 @@
 """Signing in and out of the console, forms, cookies, headers. Roles: tests/ops/test_access.py."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
 import jwt
 import pytest
+from fastapi import FastAPI, Request
 
 from deploy.local.tokens import token
-from services.ops.console.session import LONGEST_TOKEN
+from services.ops.app import MAX_BODY_BYTES
+from services.ops.console.routes import live
+from services.ops.console.session import LONGEST_TOKEN, Session
 from tests.ops.conftest import Watch
 from tests.ops.console.conftest import SECRET, Somebody
 from tests.ops.test_observing import letter
@@ -60,6 +64,29 @@ async def test_an_expired_token_leads_to_the_form_and_back(visitor: Somebody) ->
         next="/console/orders?q=anna",
     )
     assert back.answer.headers["location"] == "/console/orders?q=anna"
+
+
+async def test_a_live_page_is_told_nothing_after_its_token(
+    watch: Watch, console: FastAPI, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(live, "_LOOK_EVERY", 0)
+    claims = {"sub": "vusi", "roles": ["viewer"], "exp": datetime.now(UTC) - timedelta(hours=1)}
+    expired = jwt.encode(claims, SECRET, algorithm="HS256")
+    cookie = f"ops-console=secret.{expired}".encode()
+    request = Request(
+        {
+            "type": "http",
+            "app": console,
+            "server": ("127.0.0.1", 80),
+            "path": "/",
+            "query_string": b"",
+            "headers": [(b"cookie", cookie)],
+        }
+    )
+    order_id = uuid4()
+    async with asyncio.timeout(30):
+        news = live._news(watch.pool, order_id, [str(order_id)], request)
+        assert [each.event async for each in news] == ["changed", "alive"]
 
 
 async def test_a_part_of_a_page_sends_the_whole_page_to_sign_in(visitor: Somebody) -> None:
@@ -122,6 +149,15 @@ async def test_nobody_is_signed_in_by_a_form_of_another(visitor: Somebody) -> No
     assert (await visitor.see("/")).status == 303
 
 
+@pytest.mark.parametrize("cookie", ["", "ops-console=", "ops-console=."])
+async def test_a_cookie_without_a_secret_is_no_session(visitor: Somebody, cookie: str) -> None:
+    """What its forms would carry, anybody can work out."""
+    fields = {"csrf": Session("").csrf, "token": token(SECRET, "mallory", "viewer")}
+    answer = await visitor.client.post("/console/sign-in", data=fields, headers={"Cookie": cookie})
+    assert answer.status_code == 403
+    assert "set-cookie" not in answer.headers
+
+
 async def test_signing_in_begins_a_new_session(visitor: Somebody) -> None:
     await visitor.see("/sign-in")
     before = dict(visitor.client.cookies)
@@ -130,6 +166,35 @@ async def test_signing_in_begins_a_new_session(visitor: Somebody) -> None:
     assert before.keys() == after.keys()
     (old,), (new,) = before.values(), after.values()
     assert old.partition(".")[0] != new.partition(".")[0]
+
+
+async def test_a_form_of_more_fields_than_any_of_ours_is_not_read(admin: Somebody) -> None:
+    csrf = (await admin.see("/")).csrf
+    seen = await admin.post("/sign-out", csrf=csrf, order=[str(uuid4())] * 300)
+    assert (seen.status, "too many fields" in seen.text) == (400, True)
+    assert (await admin.see("/")).status == 200
+
+
+async def test_a_form_larger_than_any_of_ours_is_not_read(admin: Somebody) -> None:
+    csrf = (await admin.see("/")).csrf
+    seen = await admin.post("/sign-out", csrf=csrf, reason="x" * MAX_BODY_BYTES)
+    assert seen.status == 413
+    assert (await admin.see("/")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("written", "kept"),
+    [("men%00ded", "mended"), ("men\0ded", "mended"), ("men%0%000ded", "men%00ded")],
+)
+async def test_what_no_table_can_hold_is_left_out_of_a_form(
+    watch: Watch, admin: Somebody, written: str, kept: str
+) -> None:
+    await watch.hears(letter(17))
+    csrf = (await admin.see("/")).csrf
+    body = f"csrf={csrf}&service=payment&parked_id=17&reason={written}"
+    answer = await admin.client.post("/console/dead-letters/replay", content=body)
+    assert answer.status_code == 200
+    assert await watch.owner.fetchval("SELECT reason FROM operations") == kept
 
 
 # -- cookies and headers -----------------------------------------------------------------------
@@ -189,6 +254,10 @@ async def test_no_page_lets_foreign_code_in(
     assert policy["form-action"] == "'self'"
     assert policy["base-uri"] == policy["frame-ancestors"] == "'none'"
     headers = seen.answer.headers
+    assert headers["cross-origin-opener-policy"] == "same-origin"
+    assert headers["cross-origin-resource-policy"] == "same-origin"
+    assert headers["permissions-policy"] == "camera=(), geolocation=(), microphone=()"
+    assert headers["referrer-policy"] == "no-referrer"
     assert headers["x-frame-options"] == "DENY"
     assert headers["x-content-type-options"] == "nosniff"
     assert headers["cache-control"] == ("no-cache" if "static" in page else "no-store")
@@ -211,4 +280,4 @@ async def test_errors_are_pages(viewer: Somebody, watch: Watch) -> None:
     broken = await viewer.see("/orders")
     assert broken.status == 500
     assert "Something went wrong on our side" in broken.text
-    assert "mislaid" not in broken.answer.text
+    assert "does not exist" not in broken.text  # what PostgreSQL said

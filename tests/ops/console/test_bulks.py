@@ -114,6 +114,8 @@ async def test_what_is_not_complete_asks_nothing(watch: Watch, admin: Somebody) 
         assert (await admin.post("/bulks", **good | wrong)).status == 400
     assert (await admin.post("/bulks", **good | {"order": [str(uuid4()), order]})).status == 404
     assert await asked_for(watch) == []
+    many = await admin.see("/bulks/new", action="cancel", order=[order] * 201)
+    assert many.status == 404
     assert "No order is chosen" in (await admin.see("/bulks/new", action="cancel")).text
     partly = await admin.see("/bulks/new", action="cancel", order=[order, str(uuid4())])
     assert "1 of those that were chosen is not known here" in partly.text
@@ -204,6 +206,22 @@ async def test_a_refund_that_cannot_be_is_said_at_its_field(
     assert (seen.status, seen.marked) == (422, marked)
     assert [attrs for _, attrs in seen.elements if attrs.get("class") == "problem"]
     assert await asked_for(watch) == []
+
+
+async def test_what_was_given_back_before_is_not_offered_again(
+    watch: Watch, admin: Somebody
+) -> None:
+    order_id = new_message_id()
+    told = updated(order_id, status="shipped", payment="partially_refunded")
+    await watch.hears(told.model_copy(update={"amount_refunded": 10000}))
+    page = await admin.see(f"/orders/{order_id}")
+    assert "All that is left, R20.00" in page.text
+    fields = page.hidden | {"how": "part", "restock": "", "reason": "a scratch"}
+    seen = await admin.post(f"/orders/{order_id}/refund", **fields, amount="20.01")
+    assert (seen.status, seen.marked) == (422, ["amount"])
+    assert "R20.00 is left" in seen.text
+    assert await asked_for(watch) == []
+    assert (await admin.post(f"/orders/{order_id}/refund", **fields, amount="20")).status == 303
 
 
 async def test_an_order_that_was_not_paid_offers_no_refund(watch: Watch, admin: Somebody) -> None:
