@@ -137,35 +137,45 @@ async def list_orders(
     *,
     since: UUID | None = None,
 ) -> list[asyncpg.Record]:
-    """The newest first (ids tell their time), of those before an id, and not before another."""
+    """The newest first (ids tell their time), of those before an id, and not before another.
+
+    Conditions that nobody asked for are left out: one that a parameter switches off keeps the plan
+    from its index, and a page then reads all the orders before it.
+    """
+    asked = {
+        "status =": status,
+        "customer_id =": customer_id,
+        "order_id <": before,
+        "order_id >=": since,
+    }
+    given = {condition: value for condition, value in asked.items() if value is not None}
+    wanted = " AND ".join(f"{condition} ${place}" for place, condition in enumerate(given, 2))
     return await pool.fetch(
-        """
-        SELECT * FROM orders
-         WHERE ($1::text IS NULL OR status = $1) AND ($2::text IS NULL OR customer_id = $2)
-           AND ($3::uuid IS NULL OR order_id < $3) AND ($5::uuid IS NULL OR order_id >= $5)
-         ORDER BY order_id DESC
-         LIMIT $4
-        """,
-        status,
-        customer_id,
-        before,
+        f"""
+        SELECT * FROM orders WHERE {wanted or "true"} ORDER BY order_id DESC LIMIT $1
+        """,  # noqa: S608  # constants
         limit,
-        since,
+        *given.values(),
     )
 
 
 async def list_stuck(
     pool: Pool, states: Sequence[str], since: datetime, limit: int
 ) -> list[asyncpg.Record]:
-    """The orders that have waited in one of the states since then, the longest waiting first."""
+    """The orders that have waited in one of the states since then, the longest waiting first; of
+    each state no more are read than are asked for."""
     return await pool.fetch(
         """
         SELECT order_id, status, payment_status, saga_state, saga_since, rounds, next_try_at,
                (SELECT count(*) FROM letters
-                 WHERE source_key = orders.order_id::text
+                 WHERE source_key = order_id::text
                    AND state IN ('parked', 'waiting', 'replay')) AS parked
-          FROM orders
-         WHERE saga_state = ANY($1) AND saga_since <= $2
+          FROM (SELECT DISTINCT unnest($1::text[]) AS wanted) AS states
+         CROSS JOIN LATERAL (SELECT *
+                               FROM orders
+                              WHERE saga_state = wanted AND saga_since <= $2
+                              ORDER BY saga_since, order_id
+                              LIMIT $3) AS waiting
          ORDER BY saga_since, order_id
          LIMIT $3
         """,

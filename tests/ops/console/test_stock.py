@@ -47,7 +47,7 @@ async def test_the_report_marks_what_is_low_and_shows_that_alone(
     await watch.counts()
     both = await viewer.see("/stock")
     assert set(listed(both.links)) == {str(lily), str(oak)}
-    assert "Lily, watercolour low 2 0 5 5.0 0.4 days" in both.text
+    assert "Lily, watercolour low 2 0 5 5.00 0.4 days" in both.text
     low = await viewer.see("/stock", low="true")
     assert listed(low.links) == [str(lily)]
     assert listed((await viewer.see("/stock", q="oak FR")).links) == [str(oak)]
