@@ -25,15 +25,6 @@ class Action(StrEnum):
     REFUND = "refund"
     RETRY = "retry"
 
-    @property
-    def goal(self) -> OrderStatus | None:
-        """The status of an order of which it has been done; None: that does not show."""
-        if self is Action.RETRY:
-            return None
-        if self is Action.CANCEL:
-            return OrderStatus.CANCELLED
-        return OrderStatus.REFUNDED if self is Action.REFUND else OrderStatus(self.value)
-
 
 class UnknownOrders(ValueError):  # noqa: N818  # an answer more than an error
     """Orders that no topic has told of: nothing was asked of the others either."""
@@ -69,18 +60,18 @@ async def look(db: Connection, bulk_id: UUID) -> dict[str, Any]:
     found = await bulks.find_bulk(db, bulk_id)
     if found is None:
         return {}
-    # A part of the money does not make an order refunded.
-    goal = Action(found["action"]).goal if found["amount"] is None else None
+    action = Action(found["action"])
     orders = [dict(row) for row in await bulks.find_orders(db, bulk_id)]
-    return {**found, "orders": [{**row, "outcome": _outcome(row, goal)} for row in orders]}
+    return {**found, "orders": [{**row, "outcome": _outcome(row, action)} for row in orders]}
 
 
-def _outcome(row: dict[str, Any], goal: OrderStatus | None) -> str:
-    """`waiting` until the order service has answered; an order that is there already it does not
-    answer for."""
+def _outcome(row: dict[str, Any], action: Action) -> str:
+    """`waiting` until the order service has answered; it says nothing to the cancellation of what
+    is cancelled already."""
     if row["answered_at"] is not None:
         return "refused" if row["problem"] else "accepted"
-    return "nothing to do" if goal and row["status"] == goal else "waiting"
+    is_so_already = action is Action.CANCEL and row["status"] == OrderStatus.CANCELLED
+    return "nothing to do" if is_so_already else "waiting"
 
 
 def _command(bulk: Bulk, order_id: UUID) -> Message:

@@ -150,10 +150,19 @@ async def test_a_part_of_a_refund_is_taken_on_and_may_still_fail(
     assert await outcomes(watch, wanted.id) == {order_id: ("refused", "no account")}
 
 
-async def test_an_order_that_is_there_already_needs_nothing(watch: Watch) -> None:
-    order_id, wanted = uuid4(), Bulk(new_message_id(), Action.CANCEL, None, "naledi", "twice")
-    await watch.hears(updated(order_id, OrderStatus.CANCELLED))
-    assert await ask(watch, wanted, order_id) == {order_id: "nothing to do"}
+@pytest.mark.parametrize(
+    ("action", "status", "outcome"),
+    [
+        (Action.CANCEL, OrderStatus.CANCELLED, "nothing to do"),
+        (Action.SHIPPED, OrderStatus.SHIPPED, "waiting"),  # to be refused, as too late a step is
+    ],
+)
+async def test_only_a_cancellation_is_not_answered_when_it_is_so_already(
+    watch: Watch, action: Action, status: OrderStatus, outcome: str
+) -> None:
+    order_id, wanted = uuid4(), Bulk(new_message_id(), action, None, "naledi", "twice")
+    await watch.hears(updated(order_id, status))
+    assert await ask(watch, wanted, order_id) == {order_id: outcome}
 
 
 async def test_asked_twice_is_asked_once(watch: Watch) -> None:
