@@ -104,22 +104,23 @@ TOKENS: Final = {
 ROLES: Final = list(TOKENS)
 
 
-def routes(mounted: Any, below: str = "") -> Iterator[str]:
-    """Every method and address, those of applications within included."""
+def served(mounted: Any, below: str = "") -> Iterator[tuple[str, set[str], Any]]:
+    """Address, methods and route of all that is served, those of applications within included."""
     for route in iter_route_contexts(mounted.routes):
         path = f"{below}{route.path}"
         inner = route.original_route
         if isinstance(inner, Mount) and hasattr(inner.app, "routes"):
-            yield from routes(inner.app, path)
+            yield from served(inner.app, path)
         else:
             # HEAD is answered by what answers GET.
-            yield from (f"{method} {path}" for method in (route.methods or {"GET"}) - {"HEAD"})
+            yield path, (route.methods or {"GET"}) - {"HEAD"}, inner
 
 
 def test_every_route_is_known() -> None:
     nowhere: Any = {"database_url": "postgresql://", "kafka_bootstrap_servers": "nobody:1"}
     _, app = build(OpsSettings(**nowhere, jwt_secret=SECRET))
-    assert sorted(routes(app)) == sorted(LEAST_ROLE)
+    routes = [f"{method} {path}" for path, methods, _ in served(app) for method in methods]
+    assert sorted(routes) == sorted(LEAST_ROLE)
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -4,7 +4,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
 
-from fastapi import APIRouter, Depends, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import ValidationError
 
 from services.kit.problems import ApiProblem
@@ -54,7 +54,7 @@ async def show_letter(
     ops: TheOps,
     visitor: Reader,
     service: str,
-    parked_id: Annotated[int, Path(ge=1, lt=2**63)],
+    parked_id: api.ParkedId,
 ) -> Response:
     return await _letter_page(request, ops, visitor, service, parked_id)
 
