@@ -13,12 +13,11 @@ from functools import partial
 
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
-from faststream.kafka.annotations import KafkaMessage
 
 from contracts.topics import Topic
 from services.kit import trace
 from services.kit.ailment import Ailment
-from services.kit.member import join, leave
+from services.kit.member import Batch, join, leave
 from services.kit.messages import Record
 from services.kit.offsets import Offsets
 from services.kit.pace import Pace
@@ -89,9 +88,8 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
     def _consumer(self) -> AIOKafkaConsumer | None:
         return self._subscriber.consumer
 
-    async def _take(self, message: KafkaMessage) -> None:
+    async def _take(self, records: Batch) -> None:
         """Settle one batch. FastStream calls this for one batch after the other."""
-        records: tuple[ConsumerRecord[bytes, bytes], ...] = message.raw_message
         async with self._batch:
             if self._stopping:
                 return

@@ -5,9 +5,11 @@ Records come raw and in batches, nothing is acknowledged for us, nothing is deco
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from functools import partial
+from itertools import chain
+from typing import TypeAlias
 
-from aiokafka import ConsumerRebalanceListener, ConsumerRecord
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 from faststream import AckPolicy
@@ -20,14 +22,17 @@ from contracts.topics import Topic
 from services.kit.settings import ServiceSettings
 from services.kit.telemetry import log
 
+Batch: TypeAlias = "tuple[ConsumerRecord[bytes, bytes], ...]"
+
 _PATIENCE = 5.0
+_LONGEST_POLL_MS = 500
 
 
 def join(
     group: str,
     topics: Sequence[Topic],
     settings: ServiceSettings,
-    take: Callable[[KafkaMessage], Awaitable[None]],
+    take: Callable[[Batch], Awaitable[None]],
     listener: ConsumerRebalanceListener,
 ) -> tuple[KafkaBroker, BatchSubscriber]:
     """A member that joins when its broker is started; `take` gets one batch after the other."""
@@ -36,6 +41,7 @@ def join(
         client_id=group,
         consumer_only=True,
         allow_auto_create_topics=False,
+        apply_types=False,  # else each batch waits for a thread that looks its argument up
         graceful_timeout=1.0,  # the batch in hand has been waited for already
         logger=None,
     )
@@ -46,12 +52,9 @@ def join(
         group_instance_id=settings.group_instance_id,
         ack_policy=AckPolicy.MANUAL,
         parser=_as_it_came,
-        decoder=_undecoded,
+        decoder=_as_records,
         listener=listener,
         auto_offset_reset="earliest",
-        max_records=settings.batch_size,
-        # FastStream sleeps as long again after an empty poll, so keep it short.
-        batch_timeout_ms=10,
         fetch_max_wait_ms=settings.fetch_max_wait_ms,
         max_partition_fetch_bytes=512 * 1024,
         session_timeout_ms=int(settings.session_timeout_seconds * 1000),
@@ -59,8 +62,16 @@ def join(
         # Longer than any batch: a member that is still committing must not be thrown out.
         rebalance_timeout_ms=60_000,
     )
+    subscriber.get_msg = partial(_next_batch, most=settings.batch_size)  # type: ignore[method-assign]
     subscriber(take)
     return broker, subscriber
+
+
+async def _next_batch(consumer: AIOKafkaConsumer, *, most: int) -> Batch:
+    """What is there, as soon as anything is; nothing after a while, so that a stop is noticed.
+    FastStream's own sleeps after a poll that brought nothing, and a record would wait for that."""
+    found = await consumer.getmany(timeout_ms=_LONGEST_POLL_MS, max_records=most)
+    return tuple(chain.from_iterable(found.values()))
 
 
 async def leave(broker: KafkaBroker, subscriber: BatchSubscriber) -> None:
@@ -90,10 +101,11 @@ async def answers(settings: ServiceSettings) -> bool:
     return True
 
 
-async def _as_it_came(records: tuple[ConsumerRecord[bytes, bytes], ...]) -> KafkaMessage:
+async def _as_it_came(records: Batch) -> KafkaMessage:
     return KafkaAckableMessage(body=b"", raw_message=records, message_id="", consumer=FAKE_CONSUMER)
 
 
-async def _undecoded(_message: KafkaMessage) -> Any:
+async def _as_records(message: KafkaMessage) -> Batch:
     """The kit decodes by itself, record by record: see `services.kit.messages`."""
-    return None
+    records: Batch = message.raw_message
+    return records

@@ -1,6 +1,7 @@
 """A service says what it lacks, and when it stands still."""
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -26,6 +27,15 @@ async def test_a_missing_topic_is_named_with_what_to_do(bench: Bench) -> None:
     told = str(logs)
     assert "no such topics: test.nowhere" in told
     assert "python -m deploy.create_topics" in told
+
+
+async def test_a_batch_waits_for_no_thread(bench: Bench) -> None:
+    """FastStream would look each batch's argument up in one."""
+    before = set(threading.enumerate())
+    async with bench.running() as service:
+        await bench.send(bench.order())
+        await eventually(lambda: effects(service), lambda rows: len(rows) == 1)
+        assert set(threading.enumerate()) == before
 
 
 def _told_by(logs: list[Any]) -> Callable[[], Awaitable[str]]:
