@@ -183,7 +183,7 @@ class Load:
                 "bootstrap.servers": self._kafka,
                 "group.id": "benchmark",  # librdkafka asks for one; nothing is committed
                 "enable.auto.commit": False,
-                "fetch.wait.max.ms": 10,
+                "fetch.wait.max.ms": 100,
             }
         )
         try:
