@@ -78,6 +78,14 @@ async def test_who_comes_by_the_proxy_needs_no_token(visit: Visit, provider: Pro
     assert provider.asked == 1
 
 
+async def test_a_socket_for_both_protocols_knows_the_proxy(
+    visit: Visit, provider: Provider
+) -> None:
+    """There an address of version 4 is written as one of version 6."""
+    page = await arrive(visit(id_token(provider), peer=f"::ffff:{PROXY}"), "/")
+    assert "thandi" in page.text
+
+
 @pytest.mark.parametrize(
     ("groups", "role"),
     [
@@ -108,6 +116,7 @@ EXPIRED = datetime.now(UTC) - timedelta(minutes=5)
     ("peer", "header", "why"),
     [
         (STRANGER, id_token, "Authorization came past the proxy"),
+        (f"::ffff:{STRANGER}", id_token, "Authorization came past the proxy"),
         ("", id_token, "Authorization came past the proxy"),
         (PROXY, lambda _: id_token(Provider()), "The token is not valid"),
         (PROXY, lambda good: id_token(good, exp=EXPIRED), "The token has expired"),
@@ -116,7 +125,17 @@ EXPIRED = datetime.now(UTC) - timedelta(minutes=5)
         (PROXY, lambda _: token(SECRET, "mallory", "admin"), "The token is not valid"),
         (PROXY, lambda _: "nonsense", "The token is not valid"),
     ],
-    ids=["stranger", "no address", "forged", "expired", "audience", "issuer", "secret", "nonsense"],
+    ids=[
+        "stranger",
+        "stranger in v6",
+        "no address",
+        "forged",
+        "expired",
+        "audience",
+        "issuer",
+        "secret",
+        "nonsense",
+    ],
 )
 async def test_no_other_header_is_believed(
     visit: Visit, provider: Provider, peer: str, header: Callable[[Provider], str], why: str
