@@ -231,6 +231,17 @@ async def test_elsewhere_than_on_this_machine_a_cookie_needs_https(
     assert "Path=/;" in cookie + ";"
 
 
+async def test_elsewhere_a_browser_heeds_signing_out(visitor: Somebody) -> None:
+    """It ignores whatever changes a cookie of that prefix, if not for HTTPS and the whole host."""
+    visitor.client.base_url = "https://ops.example.com"
+    await visitor.sign_in(token(SECRET, "vusi", "viewer"))
+    page = await visitor.see("/")
+    signed_out = await visitor.post("/sign-out", csrf=page.csrf)
+    cookie = signed_out.answer.headers["set-cookie"]
+    assert cookie.startswith('__Host-ops-console="";')
+    assert {"Secure", "HttpOnly", "Path=/", "SameSite=strict"} <= set(cookie.split("; "))
+
+
 PAGES: list[tuple[str, dict[str, Any]]] = [
     *(("/", {}), ("/orders", {}), ("/sagas", {}), ("/audit", {}), ("/dead-letters", {})),
     *(("/stock", {}), ("/bulks", {})),
