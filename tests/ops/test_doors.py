@@ -60,3 +60,13 @@ async def test_no_spelling_leads_through_the_other_door(
 async def test_a_header_is_no_door(client: httpx.AsyncClient) -> None:
     answer = await client.get(f"{CONSOLE}/v1/orders", headers={"Host": "127.0.0.1:8001"})
     assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v1/orders", "/v1/nothing", "/openapi.json"])
+async def test_no_cache_keeps_what_the_api_says_and_no_browser_runs_it(
+    client: httpx.AsyncClient, path: str
+) -> None:
+    headers = (await client.get(f"{API}{path}")).headers
+    assert headers["Cache-Control"] == "no-store"
+    assert headers["X-Content-Type-Options"] == "nosniff"
+    assert "default-src 'none'" in headers["Content-Security-Policy"]
