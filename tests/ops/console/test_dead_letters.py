@@ -2,6 +2,8 @@
 
 from urllib.parse import urlencode
 
+import pytest
+
 from contracts.dead_letters import OperationAnswered
 from services.ops.routes.dead_letters import AT_ONCE
 from tests.ops.conftest import Watch
@@ -116,6 +118,25 @@ async def test_a_message_is_discarded_with_name_and_reason(watch: Watch, admin: 
     fields = {"service": "payment", "parked_id": "17", "reason": " sent by a test "}
     assert (await admin.post("/dead-letters/discard", csrf=page.csrf, **fields)).status == 200
     assert await asked_for(watch) == [(17, "discard", "naledi", "sent by a test")]
+
+
+@pytest.mark.parametrize(
+    ("state", "operation"),
+    [
+        *(("waiting", "replay"), ("replay", "replay")),  # its turn comes after the ones before it
+        *(("replayed", "replay"), ("replayed", "discard"), ("discarded", "discard")),
+    ],
+)
+async def test_nothing_is_asked_that_a_messages_state_forbids(
+    watch: Watch, admin: Somebody, state: str, operation: str
+) -> None:
+    parked = letter(17)
+    await watch.hears(parked, change(parked, 2, state))
+    page = await admin.see("/dead-letters/payment/17")
+    fields = {"csrf": page.csrf, "service": "payment", "parked_id": "17", "reason": "a try"}
+    told = await admin.post(f"/dead-letters/{operation}", **fields)
+    assert f"it is {state}" in told.text
+    assert await asked_for(watch) == []
 
 
 async def test_a_cause_is_replayed_in_order_and_not_all_at_once(
