@@ -62,9 +62,9 @@ def loss(memory: Memory, undone: Undone) -> str | None:
 
     What a restore or the procedure has dealt with (`undone`) does not count.
     """
-    known = max(memory.last_made_at, undone.latest)
-    lost = max((_made_at(marker) for marker in memory.missing), default=known)
-    if lost > known:
+    known = memory.last_made_at
+    lost = max(map(_made_at, memory.missing), default=undone.latest)
+    if lost > undone.latest:
         return (
             f"Kafka has effects of commits until {lost:%Y-%m-%d %H:%M:%S} UTC, the database only "
             f"remembers commits until {known:%Y-%m-%d %H:%M:%S} UTC"

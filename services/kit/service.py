@@ -141,14 +141,14 @@ class Service:
 
     async def readiness(self) -> dict[str, str]:
         missing = dict(self._missing)
-        if self._failover_guard.refusal:
-            missing["database"] = self._failover_guard.refusal
         if "database" not in missing:
             try:
                 async with self.pool.acquire(timeout=1.5) as db:
                     await db.fetchval("SELECT 1")
             except Exception as error:
                 missing["database"] = repr(error)
+        if self._failover_guard.refusal:
+            missing["database"] = self._failover_guard.refusal
         consumer = self._consumer
         if consumer is not None and not consumer.ready:
             missing.setdefault("kafka", "group not joined yet")

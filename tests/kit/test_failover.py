@@ -9,11 +9,19 @@ from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
+from prometheus_client import REGISTRY
 
 from deploy.local.home import PROJECT, Home
 from services.kit.db import wait_for_database
-from services.kit.durability import weaknesses
-from services.kit.failover import ForgottenCommits, Memory, loss, markers_in_kafka
+from services.kit.durability import Durability, weaknesses
+from services.kit.failover import (
+    FailoverGuard,
+    ForgottenCommits,
+    HistoryUnverified,
+    Memory,
+    loss,
+    markers_in_kafka,
+)
 from services.kit.migrate import one_host
 from services.kit.service import Service
 from services.kit.settings import ServiceSettings
@@ -38,6 +46,8 @@ def test_a_marker_that_only_kafka_has_is_a_loss() -> None:
     assert found is not None
     assert "until 2026-11-30 12:00:03 UTC" in found
     assert "until 2026-11-30 12:00:00 UTC" in found
+    # Also where the database has newer ones, of a replica that knew nothing of the failover.
+    assert loss(_memory(_NOW - _SECOND), Undone(""))
     # Also where replication was synchronous: the check does not rely on what the server says.
     assert loss(_memory(_NOW + _SECOND, timeline=2, synchronous=True), Undone(""))
 
@@ -161,6 +171,17 @@ async def test_production_refuses_a_server_that_can_lose_commits(
         replicated.superuser("SELECT pg_reload_conf()")
         replicated.await_answer("SHOW full_page_writes", "off")
         assert len(await weaknesses(db, waived)) == 3
+        # While it runs, a service reports them, and that they are gone.
+        durability = Durability(waived)
+        await durability.check(db)
+        assert REGISTRY.get_sample_value("orderflow_database_weaknesses") == 3
+        for name in ("fsync", "full_page_writes"):
+            replicated.superuser(f"ALTER SYSTEM RESET {name}")
+        replicated.superuser("SELECT pg_reload_conf()")
+        replicated.await_answer("SHOW full_page_writes", "on")
+        await db.execute("SET synchronous_commit = on")
+        await durability.check(db)
+        assert REGISTRY.get_sample_value("orderflow_database_weaknesses") == 0
     finally:
         await db.close()
 
@@ -178,6 +199,21 @@ def test_a_refused_server_is_one_line_and_exit_code_78(
     assert stopped.value.code == 78
     line, _ = capsys.readouterr().err.splitlines()
     assert line.startswith("setting DATABASE_URL: synchronous_standby_names is empty")
+
+
+async def test_a_standby_is_not_used(bench: Bench, replicated: ReplicatedPostgres) -> None:
+    replicated.replicate(synchronous=False)
+    bench.dsn = replicated.standby.dsn("inventory")
+    guard = FailoverGuard("inventory", bench.settings())
+    db = await asyncpg.connect(bench.dsn)
+    try:
+        with pytest.raises(HistoryUnverified, match="is a standby"):
+            await guard.admit(db)
+        replicated.standby.promote()
+        # A connection from before the promotion takes writes after it.
+        await guard.admit(db)
+    finally:
+        await db.close()
 
 
 async def test_migrations_find_the_primary_among_the_servers(
