@@ -37,7 +37,13 @@ class Refused(Exception):  # noqa: N818
     """The server or the group is not in the state that the step needs; the text says why."""
 
 
-async def begin(postgres: str, kafka: str, last_commit: datetime | None = None) -> datetime:
+async def begin(
+    postgres: str,
+    kafka: str,
+    last_commit: datetime | None = None,
+    *,
+    databases: Collection[str] = DATABASES,
+) -> datetime:
     """Note the lost time in each database, move the deadlines on by it, and let all groups read
     again from a while before it; payment no webhooks yet. Returns the time to read from.
 
@@ -50,7 +56,7 @@ async def begin(postgres: str, kafka: str, last_commit: datetime | None = None) 
     span = await _lost_time(postgres, last_commit)
     for group in GROUPS:
         await _require_no_members(kafka, group)
-    for database in DATABASES:
+    for database in databases:
         await _note(postgres, database, span)
     since = span[0] - UNDER_WAY
     for group in GROUPS:

@@ -63,8 +63,8 @@ class Offsets:
         except Exception as error:
             if not is_infrastructure(error):
                 raise
-            # Not a failure of the client: it must not be replaced for that.
-            log.warning("offsets not committed, the database is away", error=repr(error))
+            # Not a failure of the client: it must not be replaced for that. Batches report it.
+            log.debug("offsets not committed, the database is away", error=repr(error))
             return
         try:
             async with asyncio.timeout(_PATIENCE):
