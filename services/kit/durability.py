@@ -5,24 +5,32 @@ service repeat or contradict what it has published already. So in production a c
 a second server before it is acknowledged; see decision 0029.
 """
 
-from services.kit.db import Connection
+from services.kit.db import Connection, Pool
 from services.kit.settings import ServiceSettings
+from services.kit.tasks import Call, repeating
 from services.kit.telemetry import DATABASE_WEAKNESSES, log
 
 _GUIDE = "see docs/deployment.md, Database failover"
+_CHECK_SECONDS = 10
 _FLUSHED_ON_STANDBY = ("on", "remote_apply")
 
 
 class Durability:
     """Reports weaknesses of the server as they come and go."""
 
-    def __init__(self, settings: ServiceSettings) -> None:
+    def __init__(self, settings: ServiceSettings, pool: Pool) -> None:
         self._settings = settings
+        self._pool = pool
         self._reported: list[str] = []
 
-    async def check(self, db: Connection) -> None:
+    def tasks(self) -> dict[str, Call]:
+        """What runs from start to stop, by name."""
+        return {"check_durability": repeating(self.check, seconds=_CHECK_SECONDS)}
+
+    async def check(self) -> None:
         """Set the metric, and log what has changed since the last call."""
-        found = await weaknesses(db, self._settings)
+        async with self._pool.acquire() as db:
+            found = await weaknesses(db, self._settings)
         DATABASE_WEAKNESSES.set(len(found))
         if found != self._reported:
             if found:

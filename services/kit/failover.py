@@ -14,23 +14,24 @@ excluded, and count as losses. See decision 0029.
 """
 
 import asyncio
-from collections.abc import Collection
 from datetime import UTC, datetime
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 from uuid import UUID
 
 import asyncpg
 from aiokafka.admin import AIOKafkaAdminClient
 
 from contracts.message import sent_at_ms
+from services.kit import commit_markers
+from services.kit.commit_markers import HistoryUnverified, Memory, recall, server_timeline
 from services.kit.db import Connection, Pool
-from services.kit.errors import KitError, Retry, is_infrastructure
+from services.kit.errors import KitError, is_infrastructure
 from services.kit.settings import ServiceSettings
+from services.kit.tasks import Call, repeating
 from services.kit.telemetry import FORGOTTEN_COMMITS, log
 from services.kit.undone import Undone, undone_time
 
 _PROCEDURE = "docs/deployment.md, After a failover that lost commits"
-_TIMELINE = "('x' || left(pg_walfile_name(pg_current_wal_insert_lsn()), 8))::bit(32)::int"
 _ACQUIRE_SECONDS = 5.0
 _RETRY_SECONDS = 2.0
 
@@ -38,23 +39,6 @@ _RETRY_SECONDS = 2.0
 class ForgottenCommits(KitError):  # noqa: N818
     """The database lacks, or may lack, commits whose effects Kafka has. The text names the
     procedure."""
-
-
-class HistoryUnverified(Retry):
-    """The connection leads to a standby, or to a server that is not compared with Kafka yet."""
-
-
-class Memory(NamedTuple):
-    """What the database remembers of its own history."""
-
-    timeline: int
-    """That the server writes now."""
-    missing: Collection[UUID]
-    """Markers that Kafka has and the database lacks, of those young enough to be there."""
-    last_timeline: int | None = None
-    """Of the newest marker; None if there is none."""
-    last_synchronous: bool = False
-    last_made_at: datetime = datetime.min.replace(tzinfo=UTC)
 
 
 def loss(memory: Memory, undone: Undone) -> str | None:
@@ -98,7 +82,7 @@ class FailoverGuard:
         Raises:
             HistoryUnverified: nothing may be done on this server, or not yet.
         """
-        timeline = await _timeline(connection)
+        timeline = await server_timeline(connection)
         if self.refusal:
             raise HistoryUnverified(self.refusal)
         if self._accepted is None:
@@ -119,7 +103,7 @@ class FailoverGuard:
         """
         self._pools = pools
         async with pools[0].acquire(timeout=_ACQUIRE_SECONDS) as db:
-            memory = await _memory(db, ())
+            memory = await recall(db, ())
         while memory.last_timeline not in (None, memory.timeline):
             try:
                 await self.verify()
@@ -134,16 +118,7 @@ class FailoverGuard:
     async def mark(self) -> str:
         """Commit a marker; returns its id. All that was committed before is older than it."""
         async with self._pools[0].acquire(timeout=_ACQUIRE_SECONDS) as db:
-            marker: str = await db.fetchval(
-                f"""
-                INSERT INTO commit_markers (timeline, synchronous)
-                VALUES ({_TIMELINE},
-                        current_setting('synchronous_standby_names') <> ''
-                        AND current_setting('synchronous_commit') IN ('on', 'remote_apply'))
-                RETURNING id::text
-                """  # noqa: S608
-            )
-        return marker
+            return await commit_markers.insert(db)
 
     async def watch(self) -> None:
         """Compare a server with Kafka that connections were refused to, since it was promoted.
@@ -167,8 +142,8 @@ class FailoverGuard:
         in_kafka = await markers_in_kafka(self._kafka, self._group)
         connection = await asyncpg.connect(self._dsn, timeout=10)
         try:
-            await _timeline(connection)
-            memory = await _memory(connection, in_kafka)
+            await server_timeline(connection)
+            memory = await recall(connection, in_kafka)
             found = loss(memory, await undone_time(connection))
         finally:
             await connection.close(timeout=5)
@@ -187,51 +162,16 @@ class FailoverGuard:
         raise ForgottenCommits(reason)
 
     async def forget_old_markers(self) -> None:
-        """Delete markers older than an hour but the newest; called about once an hour."""
+        """Delete markers that are no longer compared; called about once an hour."""
         async with self._pools[0].acquire(timeout=_ACQUIRE_SECONDS) as db:
-            await db.execute(
-                """
-                DELETE FROM commit_markers
-                 WHERE made_at < now() - interval '1 hour'
-                   AND id <> (SELECT id FROM commit_markers ORDER BY id DESC LIMIT 1)
-                """
-            )
+            await commit_markers.delete_old(db)
 
-
-async def _timeline(db: Connection) -> int:
-    try:
-        timeline: int = await db.fetchval(f"SELECT {_TIMELINE}")
-    except asyncpg.ObjectNotInPrerequisiteStateError as error:
-        raise HistoryUnverified("the database server is a standby; it is not promoted") from error
-    return timeline
-
-
-async def _memory(db: Connection, in_kafka: Collection[UUID]) -> Memory:
-    row = await db.fetchrow(
-        f"""
-        SELECT {_TIMELINE} AS timeline,
-               ARRAY(SELECT id FROM unnest($1::uuid[]) AS in_kafka (id)
-                      WHERE id NOT IN (SELECT id FROM commit_markers)
-                        -- Older ones may have been deleted.
-                        AND id > (SELECT id FROM commit_markers ORDER BY id LIMIT 1)
-                    ) AS missing,
-               newest.timeline AS last_timeline, newest.synchronous, newest.made_at
-          FROM (SELECT) AS server
-          LEFT JOIN (SELECT timeline, synchronous, made_at
-                       FROM commit_markers ORDER BY id DESC LIMIT 1) AS newest ON true
-        """,  # noqa: S608
-        list(in_kafka),
-    )
-    assert row is not None  # noqa: S101  # for the type checker: the server is one row
-    if row["last_timeline"] is None:
-        return Memory(row["timeline"], row["missing"])
-    return Memory(
-        row["timeline"],
-        row["missing"],
-        row["last_timeline"],
-        row["synchronous"],
-        row["made_at"],
-    )
+    def tasks(self) -> dict[str, Call]:
+        """What runs from start to stop, by name."""
+        return {
+            "watch_failover": repeating(self.watch, seconds=0.5),
+            "forget_markers": repeating(self.forget_old_markers, seconds=3600),
+        }
 
 
 async def markers_in_kafka(bootstrap_servers: str, group: str) -> set[UUID]:

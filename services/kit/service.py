@@ -231,7 +231,7 @@ class Service:
         self, consumer: Consumer, processor: BatchProcessor, retention: timedelta
     ) -> None:
         outbox = self._outbox
-        guard, durability = self._failover_guard, Durability(self.settings)
+        guard = self._failover_guard
         replayer = Replayer(self.name, self._consuming, processor.accepted, processor.handler_of)
 
         async def consume() -> None:
@@ -250,19 +250,14 @@ class Service:
             async with self.pool.acquire() as db:
                 await inbox.maintain(db, retention)
 
-        async def check_durability() -> None:
-            async with self.pool.acquire() as db:
-                await durability.check(db)
-
         self._tasks.add("consume", consume)
         self._tasks.add("measure_lag", consumer.look_after)
         self._tasks.add("forget_outbox", repeating(outbox.forget, seconds=0.5))  # within the lease
         self._tasks.add("sweep_outbox", repeating(sweep, seconds=1))
         self._tasks.add("replay_parked", repeating(replayer.run_due, seconds=1))
         self._tasks.add("maintain_inbox", repeating(maintain, seconds=3600))
-        self._tasks.add("watch_failover", repeating(guard.watch, seconds=0.5))
-        self._tasks.add("check_durability", repeating(check_durability, seconds=10))
-        self._tasks.add("forget_markers", repeating(guard.forget_old_markers, seconds=3600))
+        for name, call in (guard.tasks() | Durability(self.settings, self.pool).tasks()).items():
+            self._tasks.add(name, call)
 
     async def _stop(self, own: Pool) -> None:
         log.info("service stopping")

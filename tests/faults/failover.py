@@ -78,8 +78,8 @@ class Failover:
                 for service in SERVICES:
                     await asyncio.to_thread(self._stack.wait_ready, service)
             print(
-                f"primary lost with {before} orders, {waiting} of them in hand; the standby "
-                f"has {await self._orders()}",
+                f"primary lost after {before} orders, {waiting} of them in hand; "
+                f"{await self._orders()} orders when all services were ready again",
                 flush=True,
             )
             await asyncio.sleep(seconds)
