@@ -14,7 +14,7 @@ LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
 .PHONY: help up down clean demo ops test lint types format token logs status schemas docs verify \
-	faults mutants soak upgrade bench bench-peers lock compose-up compose-down compose-demo compose-faults \
+	faults mutants soak upgrade failover bench bench-peers lock compose-up compose-down compose-demo compose-faults \
 	compose-restore
 
 help:  ## this list
@@ -74,6 +74,9 @@ compose-faults: $(ENVIRONMENT)  ## beat containers and judge them: make compose-
 
 compose-restore: $(ENVIRONMENT)  ## back up under load, lose all databases, restore, judge; on containers
 	@$(RUN) tests.faults.restored $(ARGS)
+
+failover: $(ENVIRONMENT)  ## lose the primary database server under load, promote its standby, judge
+	@$(RUN) tests.faults.failover $(ARGS)
 
 schemas: $(ENVIRONMENT)  ## write the JSON schemas of all messages
 	$(RUN) contracts.generate

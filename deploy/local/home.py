@@ -108,7 +108,7 @@ class Home:
 
     def remove(self) -> None:
         """Removes data, logs, ports and secrets. Folders of other stacks and the cache stay."""
-        for pattern in ("kafka*", "postgres", "stripe", "logs", "run"):
+        for pattern in ("kafka*", "postgres*", "stripe", "logs", "run"):
             for folder in self.path.glob(pattern):
                 shutil.rmtree(folder, ignore_errors=True)
         for file in (self.stack_file, self._settings_file):

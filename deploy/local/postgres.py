@@ -26,13 +26,20 @@ SECONDS_TO_START = 60
 
 
 class Postgres:
-    """The database server of a home."""
+    """The database server of a home, or one of several: `name` is that of its process, its port
+    and its folder."""
 
-    def __init__(self, home: Home) -> None:
-        self.process = Process(home, "postgres")
+    def __init__(self, home: Home, name: str = "postgres") -> None:
+        self.name = name
+        self.process = Process(home, name)
         self._home = home
-        self._folder = home.path / "postgres"
+        self._folder = home.path / name
         self._data = self._folder / "data"
+
+    @property
+    def port(self) -> int:
+        """Where the server listens."""
+        return self._home.port(self.name)
 
     @property
     def admin_dsn(self) -> str:
@@ -47,7 +54,7 @@ class Postgres:
     def start(self) -> None:
         """Starts the server and makes the roles and databases that are missing."""
         folder = programs()
-        port = self._home.claim_port("postgres")
+        port = self._home.claim_port(self.name)
         prefix = unprivileged([folder, self._folder])
         if not (self._data / "PG_VERSION").exists():
             self._initialise([*prefix, str(folder / "initdb")])
@@ -153,7 +160,7 @@ class Postgres:
 
     def _dsn(self, role: str, database: str, port: int | None = None) -> str:
         secret = self._home.secret("postgres" if role == "postgres" else f"postgres:{role}")
-        port = port or self._home.port("postgres")
+        port = port or self.port
         return f"postgresql://{role}:{secret}@127.0.0.1:{port}/{database}"
 
 

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer
 
 from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited
 from contracts.message import Envelope, Message
+from contracts.order import CommandRefused
 from contracts.stripe import StripeEventReceived
 from contracts.topics import DEAD_LETTERS
 from deploy.verify.evidence import Evidence, Waiting
@@ -37,6 +38,17 @@ async def read_topics(kafka: str, dsn: str, evidence: Evidence) -> None:
             async for record in records
             if record.envelope.source == "gateway"  # others were found in Stripe's list
         }
+
+
+async def refused_commands(kafka: str, dsn: str) -> list[CommandRefused]:
+    """Commands that an order's state forbade; `dsn` as for `read_topics`."""
+    db = await asyncpg.connect(dsn, timeout=10)
+    try:
+        undone = await undone_time(db)
+    finally:
+        await db.close(timeout=5)
+    async with aclosing(_records(kafka, CommandRefused, undone)) as records:
+        return [record.message async for record in records]
 
 
 async def lag(kafka: str) -> list[Waiting]:

@@ -7,7 +7,7 @@ offsets are committed only for what is settled, and a rebalance waits for the ba
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -43,6 +43,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         processor: BatchProcessor,
         tracing: trace.Tracing,
         undone: Undone,
+        mark: Callable[[], Awaitable[str]],
     ) -> None:
         self._name = name
         self._topics = [topic.name for topic in topics]
@@ -53,7 +54,7 @@ class Consumer(ConsumerRebalanceListener):  # type: ignore[misc]
         self._batch = asyncio.Lock()
         self._revoking = False
         self._stopping = False
-        self._offsets = Offsets()
+        self._offsets = Offsets(mark)
         self._in_hand: Sequence[ConsumerRecord[bytes, bytes]] = ()
         self._progress = Progress(self._topics)
         self._joined = False

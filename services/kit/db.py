@@ -8,7 +8,7 @@ from typing import Any, TypeAlias, TypeVar
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from services.kit.errors import is_infrastructure
+from services.kit.errors import Retry, is_infrastructure
 from services.kit.settings import explained
 from services.kit.telemetry import STATEMENTS, log
 
@@ -29,36 +29,70 @@ _REFUSALS = (
 """The server is there and will not let us in, however long we wait."""
 
 
-def wait_for_database(dsn: str, *, setting: str = "DATABASE_URL") -> None:
-    """Return once the server lets us in; leave with an explanation where it never will, which names
-    the `setting` that the address is from.
+def wait_for_database(
+    dsn: str,
+    *,
+    setting: str = "DATABASE_URL",
+    check: Callable[[Connection], Awaitable[list[str]]] | None = None,
+) -> None:
+    """Return once the server lets us in and is no standby; leave with an explanation where it never
+    will, which names the `setting` that the address is from. `check` returns what is wrong with
+    the server, a line each, if it must not be used.
 
     For the time before uvicorn serves, which hears SIGTERM only then; and the first process of a
     container has nobody else who would end it.
     """
     try:
-        asyncio.run(_reach(dsn, setting))
+        asyncio.run(_reach(dsn, setting, check))
     except asyncio.CancelledError:
         log.info("stopped while waiting for the database")
         raise SystemExit(0) from None
 
 
-async def _reach(dsn: str, setting: str) -> None:
+async def _reach(
+    dsn: str, setting: str, check: Callable[[Connection], Awaitable[list[str]]] | None
+) -> None:
     task = asyncio.current_task()
     assert task is not None  # noqa: S101  # for the type checker: a coroutine is run by one
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
-        connection = await _patiently(lambda: asyncpg.connect(dsn, timeout=10))
+        connection = await _patiently(lambda: _primary(dsn))
     except _REFUSALS as error:
         raise explained([f"{setting}: {error}"]) from None
-    await connection.close()
+    try:
+        problems = await check(connection) if check is not None else []
+    finally:
+        await connection.close()
+    if problems:
+        raise explained([f"{setting}: {problem}" for problem in problems])
 
 
-async def open_pool(dsn: str, *, size: int, application: str) -> Pool:
+async def _primary(dsn: str) -> "asyncpg.Connection[asyncpg.Record]":
+    connection = await asyncpg.connect(dsn, timeout=10)
+    if await connection.fetchval("SELECT pg_is_in_recovery()"):
+        await connection.close()
+        raise Retry("the server is a standby, or is still being restored")
+    return connection
+
+
+async def open_pool(
+    dsn: str,
+    *,
+    size: int,
+    application: str,
+    admit: Callable[[Connection], Awaitable[None]] | None = None,
+) -> Pool:
     """Connect, waiting for the server as long as it takes.
 
-    `application` is the name that `pg_stat_activity` shows.
+    `application` is the name that `pg_stat_activity` shows. `admit` is called for each new
+    connection, also later ones; what it raises closes the connection.
     """
+
+    async def begin(connection: Connection) -> None:
+        if admit is not None:
+            await admit(connection)
+        await _count_statements(connection)
+
     return await _patiently(
         lambda: asyncpg.create_pool(
             dsn,
@@ -66,7 +100,7 @@ async def open_pool(dsn: str, *, size: int, application: str) -> Pool:
             max_size=size,
             command_timeout=60,
             timeout=10,
-            init=_count_statements,
+            init=begin,
             reset=_nothing_to_reset,
             server_settings={
                 "application_name": application,

@@ -9,11 +9,13 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
+from asyncpg.connect_utils import SessionAttribute
 
 from services.kit.db import Connection
-from services.kit.errors import KitError
+from services.kit.errors import KitError, is_infrastructure
 from services.kit.telemetry import log
 
 KIT_MIGRATIONS = Path(__file__).parent / "migrations"
@@ -57,12 +59,46 @@ async def _applied(connection: Connection) -> set[str]:
     return {row["version"] for row in rows}
 
 
+async def one_host(dsn: str) -> str:
+    """The address of the primary alone, from one that names several servers: dbmate knows no list
+    of hosts, and no `target_session_attrs`.
+
+    Raises:
+        MigrationFailed: none of them is a primary.
+    """
+    parts = urlsplit(dsn)
+    login, at, hosts = parts.netloc.rpartition("@")
+    options = "&".join(
+        option for option in parts.query.split("&") if not option.startswith("target_session_attrs")
+    )
+    addresses = [
+        urlunsplit(parts._replace(netloc=f"{login}{at}{host}", query=options))
+        for host in hosts.split(",")
+    ]
+    if len(addresses) == 1:
+        return addresses[0]
+    for address in addresses:
+        try:
+            connection = await asyncpg.connect(
+                address, timeout=10, target_session_attrs=SessionAttribute.primary
+            )
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            log.info("migrations look for the primary", error=repr(error))
+            continue
+        await connection.close()
+        return address
+    raise MigrationFailed("no server of the address is a primary")
+
+
 async def _dbmate(dsn: str, migrations: Path) -> None:
     beside_python = Path(sys.executable).parent / "dbmate"
     program = str(beside_python) if beside_python.exists() else shutil.which("dbmate")
     if program is None:
         raise MigrationFailed("dbmate is not installed; install requirements.lock again")
-    url = dsn if "sslmode=" in dsn else dsn + ("&" if "?" in dsn else "?") + "sslmode=disable"
+    url = await one_host(dsn)
+    url += "" if "sslmode=" in url else ("&" if "?" in url else "?") + "sslmode=disable"
     process = await asyncio.create_subprocess_exec(
         program,
         *("--url", url, "--no-dump-schema"),

@@ -8,11 +8,12 @@ ever, while fetching goes on.
 import asyncio
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from services.kit.errors import is_infrastructure
 from services.kit.telemetry import log
 
 _PATIENCE = 5.0
@@ -21,7 +22,9 @@ _PATIENCE = 5.0
 class Offsets:
     """Of the partitions that one consumer has at the moment."""
 
-    def __init__(self) -> None:
+    def __init__(self, mark: Callable[[], Awaitable[str]]) -> None:
+        """`mark`: commits a marker to the database and returns its id, see `failover.py`."""
+        self._mark = mark
         self._settled: dict[TopicPartition, int] = {}
         self._committed: dict[TopicPartition, int] = {}
         self.failing_since = math.inf
@@ -56,7 +59,16 @@ class Offsets:
             return
         try:
             async with asyncio.timeout(_PATIENCE):
-                await consumer.commit(due)
+                marker = await self._mark()
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            # Not a failure of the client: it must not be replaced for that. Batches report it.
+            log.debug("offsets not committed, the database is away", error=repr(error))
+            return
+        try:
+            async with asyncio.timeout(_PATIENCE):
+                await consumer.commit({place: (offset, marker) for place, offset in due.items()})
         except (KafkaError, IllegalStateError, TimeoutError) as error:
             # No broker, or thrown out of the group.
             log.warning("offsets not committed", error=repr(error))

@@ -25,6 +25,8 @@ from contracts.topics import DEAD_LETTERS, OPERATIONS, Topic
 from services.kit import inbox, operations
 from services.kit.consumer import Consumer
 from services.kit.db import Pool, open_pool, wait_for_database
+from services.kit.durability import Durability, weaknesses
+from services.kit.failover import FailoverGuard
 from services.kit.garbage import spare_the_garbage_collector
 from services.kit.health import health_routes
 from services.kit.migrate import migrate
@@ -85,6 +87,7 @@ class Service:
         self._consumer: Consumer | None = None
         self._ready_without_broker = ready_without_broker
         self._missing = {"database": "not connected yet"}
+        self._failover_guard = FailoverGuard(name, settings)
 
     # -- declaring -----------------------------------------------------------------------------
 
@@ -144,6 +147,8 @@ class Service:
                     await db.fetchval("SELECT 1")
             except Exception as error:
                 missing["database"] = repr(error)
+        if self._failover_guard.refusal:
+            missing["database"] = self._failover_guard.refusal
         consumer = self._consumer
         if consumer is not None and not consumer.ready:
             missing.setdefault("kafka", "group not joined yet")
@@ -155,7 +160,9 @@ class Service:
         """Serve until SIGTERM; `app` is an ASGI application whose lifespan is `lifespan`, at
         `HTTP_PORT` and at these."""
         configure_logging(self.name, self.settings.log_level, self.settings.log_format)
-        wait_for_database(self.settings.database_url)
+        wait_for_database(
+            self.settings.database_url, check=partial(weaknesses, settings=self.settings)
+        )
         if owner := self.settings.migrations_database_url:
             wait_for_database(owner, setting="MIGRATIONS_DATABASE_URL")
         spare_the_garbage_collector()
@@ -170,11 +177,16 @@ class Service:
         """Everything that runs beside the HTTP server."""
         settings = self.settings
         tracing = Tracing(self.name, settings.otel_exporter_otlp_endpoint)
-        self.pool = await open_pool(
-            settings.database_url, size=settings.database_pool_size, application=self.name
+        connect = partial(
+            open_pool,
+            settings.database_url,
+            application=self.name,
+            admit=self._failover_guard.admit,
         )
-        own = await open_pool(settings.database_url, size=_OF_ITS_OWN, application=self.name)
+        self.pool = await connect(size=settings.database_pool_size)
+        own = await connect(size=_OF_ITS_OWN)
         await migrate(settings.owner_url, self._migrations)
+        await self._failover_guard.start(own, self.pool)
         self._missing = {"kafka": "not connected yet"}
         self.producer = Publisher(settings.kafka_bootstrap_servers, self.name)
         self._outbox = Outbox(own, self.producer, timedelta(seconds=settings.outbox_lease_seconds))
@@ -195,7 +207,15 @@ class Service:
             keep_trying=lambda: self._consumer is None or self._consumer.keep_trying(),
         )
         undone = await undone_time(self.pool)
-        self._consumer = Consumer(self.name, self._consumes, settings, processor, tracing, undone)
+        self._consumer = Consumer(
+            self.name,
+            self._consumes,
+            settings,
+            processor,
+            tracing,
+            undone,
+            self._failover_guard.mark,
+        )
         self._add_kit_tasks(self._consumer, processor, retention)
         self._tasks.start()
         log.info("service started", port=settings.http_port)
@@ -211,11 +231,13 @@ class Service:
         self, consumer: Consumer, processor: BatchProcessor, retention: timedelta
     ) -> None:
         outbox = self._outbox
+        guard = self._failover_guard
         replayer = Replayer(self.name, self._consuming, processor.accepted, processor.handler_of)
 
         async def consume() -> None:
             topics = (*self._consumes, *self._emits)
             await check_topics(self.settings.kafka_bootstrap_servers, topics)
+            await guard.verify()
             await consumer.start()
             self._missing = {}
             await consumer.commit_regularly()
@@ -234,6 +256,8 @@ class Service:
         self._tasks.add("sweep_outbox", repeating(sweep, seconds=1))
         self._tasks.add("replay_parked", repeating(replayer.run_due, seconds=1))
         self._tasks.add("maintain_inbox", repeating(maintain, seconds=3600))
+        for name, call in (guard.tasks() | Durability(self.settings, self.pool).tasks()).items():
+            self._tasks.add(name, call)
 
     async def _stop(self, own: Pool) -> None:
         log.info("service stopping")

@@ -37,6 +37,16 @@ class ServiceSettings(BaseSettings):
         default=None, description="goes into `MIGRATIONS_DATABASE_URL`"
     )
     kafka_bootstrap_servers: str = Field(description="host:port, comma-separated")
+    production: bool = Field(
+        default=False,
+        description="real customers and real money: the database must not lose commits, and "
+        "payment takes a live key of Stripe, which is taken nowhere else",
+    )
+    database_synchronous_standby: Literal["required", "waived"] = Field(
+        default="required",
+        description="with `PRODUCTION`, a server without a synchronous standby is refused. waived: "
+        "its storage is replicated synchronously, or the loss of its last commits is accepted",
+    )
     http_host: str = Field(default="127.0.0.1", description="where the service listens")
     http_port: int = Field(default=8000, ge=0, le=65535, description="0 takes a free one")
 

@@ -65,6 +65,14 @@ STALLED = Gauge(
     "orderflow_consumer_stalled_seconds",
     "Time without a finished batch although there is work, and nobody to wait for",
 )
+DATABASE_WEAKNESSES = Gauge(
+    "orderflow_database_weaknesses",
+    "Settings of the database server with which it can lose commits; in production only",
+)
+FORGOTTEN_COMMITS = Gauge(
+    "orderflow_forgotten_commits",
+    "1 while the service refuses a database that lacks commits whose effects Kafka has",
+)
 STATEMENTS = Counter("orderflow_database_statements_total", "SQL statements sent")
 TASK_FAILURES = Counter("orderflow_task_failures_total", "Failed background tasks", ["task"])
 

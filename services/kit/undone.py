@@ -9,7 +9,7 @@ What people and Stripe said in it is read again, and decided anew.
 with its backups.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from aiokafka import ConsumerRecord
 
@@ -29,6 +29,13 @@ class Undone:
             ValueError: they are not.
         """
         self._spans = [_milliseconds(span) for span in spans.split(",") if span]
+
+    @property
+    def latest(self) -> datetime:
+        """The end of the last span, in UTC; the year 1 if there is none."""
+        if not self._spans:
+            return datetime.min.replace(tzinfo=UTC)
+        return datetime.fromtimestamp(max(end for _, end in self._spans) / 1000, UTC)
 
     def covers(self, record: "ConsumerRecord[bytes, bytes]") -> bool:
         """Whether the record was sent by a service that has forgotten it. One that names no sender

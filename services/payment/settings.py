@@ -12,11 +12,6 @@ _KEY = re.compile(r"(sk|rk)_(test|live)_\w+")
 
 
 class PaymentSettings(ServiceSettings):
-    production: bool = Field(
-        default=False,
-        description="real customers and real money: takes a live key of Stripe, which is taken "
-        "nowhere else",
-    )
     payment_provider: Literal["stripe", "instant"] = Field(
         default="stripe", description="instant: every payment succeeds at once, for benchmarks"
     )
