@@ -1,20 +1,19 @@
-# Everything a person does here. Needs Python 3.11 and make; the rest installs itself.
+# Every command of a developer. Needs Python 3.11 or newer and make; the rest installs itself.
 
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 
-# Another interpreter: make PYTHON=/path/to/python3.11 ...
-PYTHON ?= $(shell for candidate in python3.11 python3; do \
-	$$candidate -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null \
-	&& echo $$candidate && break; done; true)
+# Another interpreter for a new environment: rm -r .venv; make PYTHON=/path/to/python3 ...
+PYTHON ?= $(shell bash deploy/local/find_python.sh | head -n 1)
 
 RUN := .venv/bin/python -m
 LOCAL := $(RUN) deploy.local
 ENVIRONMENT := .venv/requirements.lock
 
-.PHONY: help up down clean demo ops test lint types format token logs status schemas docs verify \
-	faults mutants soak upgrade failover bench bench-peers lock compose-up compose-down compose-demo compose-faults \
+.PHONY: help up down clean demo ops watch run trace test check check-pythons lint types format token \
+	logs status schemas docs verify faults mutants soak upgrade failover bench bench-peers lock \
+	compose-up compose-down compose-demo compose-faults \
 	compose-restore
 
 help:  ## this list
@@ -35,6 +34,15 @@ status: $(ENVIRONMENT)  ## what runs
 logs: $(ENVIRONMENT)  ## last lines of all logs, or follow one: make logs SERVICE=order
 	@$(LOCAL) logs $(SERVICE)
 
+watch: $(ENVIRONMENT)  ## restart the services whose files you edit, until Ctrl-C
+	@$(LOCAL) watch
+
+run: $(ENVIRONMENT)  ## one service in this terminal: make run SERVICE=order [DEBUG=1]
+	@$(LOCAL) run $(or $(SERVICE),$(error name a service: make run SERVICE=order)) $(if $(DEBUG),--debug)
+
+trace: $(ENVIRONMENT)  ## one order through all logs: make trace ORDER=id
+	@$(LOCAL) trace $(or $(ORDER),$(error name an order: make trace ORDER=id))
+
 token: $(ENVIRONMENT)  ## a token to try with: make token CUSTOMER=c1 [ROLE=operator]
 	@$(LOCAL) token --customer '$(or $(CUSTOMER),$(error say who: make token CUSTOMER=...))' \
 		$(if $(ROLE),--role '$(ROLE)')
@@ -45,8 +53,24 @@ ops: $(ENVIRONMENT)  ## look into it: make ops ARGS='orders list', ARGS='--help'
 demo: $(ENVIRONMENT)  ## orders paid, declined, cancelled, expired, raced for; on a stack of its own
 	@$(LOCAL) demo
 
-test: $(ENVIRONMENT)  ## all tests; some of them: make test ARGS='tests/saga -k late'
-	@$(RUN) pytest $(ARGS)
+# Tests mostly wait for servers, so there are more processes than cores.
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
+PARALLEL := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+
+test: $(ENVIRONMENT)  ## all tests in parallel; some of them: make test ARGS='tests/saga -k late'
+	@$(RUN) pytest $(or $(ARGS),$(PARALLEL))
+
+check: lint types  ## lint, types and all tests that need no server
+	@TEST_SERVERS=none $(RUN) pytest -m 'not servers' --numprocesses logical --dist worksteal
+
+check-pythons: $(ENVIRONMENT)  ## the tests that need no server, on every supported Python found here
+	@bash deploy/local/find_python.sh | while read -r python; do \
+		version=$$($$python -c 'import sys; print("%d.%d" % sys.version_info[:2])'); \
+		$$python deploy/local/environment.py .local/python-$$version; \
+		echo "== Python $$version"; \
+		TEST_SERVERS=none .local/python-$$version/bin/python -m pytest -q -m 'not servers' \
+			--numprocesses logical --dist worksteal; \
+	done
 
 lint: $(ENVIRONMENT)  ## style, formatting, and which module may import which
 	.venv/bin/ruff check
@@ -107,14 +131,14 @@ bench-peers: $(ENVIRONMENT)  ## measure it beside its peers, about 25 minutes: m
 	@$(RUN) benchmarks.peers $(ARGS)
 
 lock:  ## write the lock files anew (needs uv)
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
 		--upgrade --group local --group dev --output-file requirements.lock pyproject.toml
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
 		--constraint requirements.lock --output-file deploy/requirements.lock pyproject.toml
-	uv pip compile --quiet --generate-hashes --python-version 3.11 --no-header --no-emit-index-url \
+	uv pip compile --quiet --generate-hashes --universal --python-version 3.11 --no-header --no-emit-index-url \
 		--upgrade --output-file benchmarks/peers/requirements.lock benchmarks/peers/requirements.in
 
 $(ENVIRONMENT): requirements.lock
-	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 found as python3.11 or python3;' \
-		'install it, or say where it is: make PYTHON=/path/to/python3.11' >&2; exit 1; }
+	@test -n '$(PYTHON)' || { echo 'error: no Python 3.11 to 3.14 found on PATH or in pyenv;' \
+		'install one, or name it: make PYTHON=/path/to/python3' >&2; exit 1; }
 	@$(PYTHON) deploy/local/environment.py

@@ -3,6 +3,7 @@
 `make schemas` runs this; a test fails when what is committed is stale.
 """
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -84,7 +85,8 @@ def _message(message: type[Message]) -> Json:
     return {
         "name": message.wire_type,
         "title": message.__name__,
-        "description": message.__doc__ or "",
+        # Python 3.13 strips the indentation of docstrings, earlier versions keep it.
+        "description": inspect.cleandoc(message.__doc__ or ""),
         "contentType": "application/json",
         "payload": _in_place(message),
     }

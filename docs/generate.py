@@ -28,8 +28,8 @@ from services.notification.settings import NotificationSettings
 from services.ops.access import WHO, May, Role, Task
 from services.ops.app import build as build_ops
 from services.ops.settings import OpsSettings
-from services.order.app import OrderSettings
 from services.order.diagram import mermaid
+from services.order.settings import OrderSettings
 from services.payment.settings import PaymentSettings
 
 ROOT: Final = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""Fixtures that all tests share: real servers, fresh databases."""
+"""What all tests share: real servers, fresh databases, and how tests are spread over processes."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -9,6 +9,59 @@ import pytest
 from deploy.local.stack import LocalStack
 from services.kit.migrate import migrate
 from tests.stack import infrastructure, running_stack
+
+SERVER_FIXTURES = frozenset({"servers", "stack", "beaten", "standin", "shared_standin"})
+"""Fixtures that start servers, or use those of an earlier test."""
+
+WITH_SERVERS = (
+    "tests/faults/test_seeds",
+    "tests/faults/test_upgrade",
+    "tests/gateway/test_away",
+    "tests/standin/",
+)
+"""Beginnings of paths of tests that start servers without these fixtures."""
+
+LONGEST_FIRST = (
+    "tests/faults/test_upgrade.py",
+    "tests/faults/test_seeds.py",
+    "tests/crash/test_crash_points.py",
+    "tests/crash/",
+    "tests/payment/test_missed_webhooks.py",
+    "tests/flows/",
+    "tests/kit/",
+    "tests/ops/test_",
+)
+"""Beginnings of paths. What takes long begins first, so that no process works alone at the end."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests that need servers, and groups tests for pytest-xdist.
+
+    A group runs in one process, in its order. Files are groups, so that the fixtures of a module
+    are made once; tests on the same kind of running system share a process for the same reason.
+    Seeds of the fault harness have systems of their own and are groups of one test.
+    """
+    for item in items:
+        fixtures = set(getattr(item, "fixturenames", ()))
+        path = item.nodeid.partition("::")[0]
+        if fixtures & SERVER_FIXTURES or path.startswith(WITH_SERVERS):
+            item.add_marker(pytest.mark.servers)
+        if path.startswith("tests/faults/test_seeds"):
+            group = item.nodeid
+        elif "stack" in fixtures:
+            group = f"stack of {'flows' if path.startswith('tests/flows/') else 'ops'}"
+        else:
+            group = path
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    """Earlier for what takes longer; the order within a rank stays."""
+    for rank, beginning in enumerate(LONGEST_FIRST):
+        if item.nodeid.startswith(beginning):
+            return rank
+    return len(LONGEST_FIRST)
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,8 @@ the last run stay in `.local/test-*/logs`.
 
 `TEST_SERVERS=containers` takes Kafka and PostgreSQL from their images, `local` (the default) from
 packages. The tests are the same. The choice is said, not found out: a test run must not depend on
-whether an engine happens to answer.
+whether an engine happens to answer. `none` refuses both: `make check` runs the tests that are not
+marked `servers`, and a test that lacks the mark fails there.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from deploy.local.errors import StackError
 from deploy.local.home import PROJECT
 from deploy.local.stack import LocalStack
 
-# One for every set of servers that is there at the same time: a test run has up to three.
-HOMES = tuple(PROJECT / ".local" / f"test-{number}" for number in range(1, 9))
+# One for every set of servers that is there at the same time: each process of a test run has up to
+# four.
+HOMES = tuple(PROJECT / ".local" / f"test-{number}" for number in range(1, 33))
 
 
 @contextlib.contextmanager
@@ -77,6 +79,11 @@ def _free_home(
 
 def _in_containers() -> bool:
     choice = os.environ.get("TEST_SERVERS", "local")
+    if choice == "none":
+        raise StackError(
+            "TEST_SERVERS is none, and this test needs servers",
+            todo="add its fixture or path to those that tests/conftest.py marks `servers`",
+        )
     if choice not in ("local", "containers"):
         raise StackError(
             f"TEST_SERVERS is {choice!r}", todo="set it to local or containers, or not at all"

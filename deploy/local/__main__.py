@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from deploy.local.demo import SETTINGS, run_demo
+from deploy.local.development import print_trace, restart_on_change, run_in_foreground, trace
 from deploy.local.errors import StackError, run_app, tail
 from deploy.local.home import PROJECT
 from deploy.local.stack import LocalStack
@@ -107,6 +108,37 @@ def ops(context: typer.Context) -> None:
     told = {"OPS_URL": stack.url("ops"), "OPS_TOKEN": stack.token(getpass.getuser(), "admin")}
     command = [sys.executable, "-m", "services.ops.cli", *context.args]
     os.execve(sys.executable, command, os.environ | told)  # noqa: S606
+
+
+@app.command()
+def watch(home: Home = ROOT) -> None:
+    """Restart the services whose files change, until Ctrl-C."""
+    restart_on_change(LocalStack(home))
+
+
+@app.command()
+def run(
+    name: str,
+    debug: Annotated[bool, typer.Option(help="Wait for a debugger to attach.")] = False,
+    home: Home = ROOT,
+) -> None:
+    """Run one service of the stack in this terminal, in place of its background process."""
+    run_in_foreground(LocalStack(home), name, debug=debug)
+
+
+@app.command("trace")
+def trace_order(
+    text: Annotated[str, typer.Argument(help="An order's id, or any other text.")],
+    home: Home = ROOT,
+) -> None:
+    """Show the entries of all logs that name an order, by time."""
+    found = trace(LocalStack(home), text)
+    print_trace(found)
+    if not found:
+        raise StackError(
+            f"no log names {text}",
+            todo="services log each message at level debug: `LOG_LEVEL=debug make up`",
+        )
 
 
 @app.command()

@@ -1,13 +1,13 @@
-"""Makes `.venv` from `requirements.lock`: run by make with a bare Python 3.11, nothing installed.
+"""Makes `.venv` from `requirements.lock`. Make runs it with a bare Python, nothing installed.
 
-An environment that already holds exactly what the lock says (made by other means) is kept as it
-is. The copy of the lock inside `.venv` tells the next run that there is nothing to do. The
-benchmarks make an environment for the peers in the same way.
+An environment that already holds exactly what the lock says (made by other means, or with another
+supported Python) is kept as it is. The copy of the lock inside `.venv` tells the next run that
+there is nothing to do. The benchmarks make an environment for the peers in the same way, and
+`make check-pythons` makes one for each Python of the machine.
 """
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -17,21 +17,37 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[2]
 LOCK = PROJECT / "requirements.lock"
 VENV = PROJECT / ".venv"
+OLDEST, NEWEST = (3, 11), (3, 14)
+"""The Python versions that the lock installs on, as `requires-python` in pyproject.toml."""
 
-LIST_INSTALLED = """
-import importlib.metadata as metadata, json, sys
-installed = {found.name: found.version for found in metadata.distributions()}
-print(json.dumps([list(sys.version_info[:2]), installed]))
+# Run by the environment's own interpreter, which has `packaging` if it holds the lock. Prints the
+# names of the locked packages that it lacks or has in another version.
+LIST_MISSING = """
+import importlib.metadata as metadata, sys
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+installed = {canonicalize_name(d.name): d.version for d in metadata.distributions()}
+for line in sys.stdin.read().splitlines():
+    wanted = Requirement(line)
+    if wanted.marker is None or wanted.marker.evaluate():
+        version = installed.get(canonicalize_name(wanted.name))
+        if version is None or not wanted.specifier.contains(version, prereleases=True):
+            print(wanted.name)
 """
 
 
-def main() -> int:
-    """Brings `.venv` up to date. Returns the process's exit status."""
-    if sys.version_info[:2] != (3, 11):
+def main(arguments: list[str]) -> int:
+    """Brings `.venv`, or the folder named as the only argument, up to date. Returns the process's
+    exit status."""
+    if not OLDEST <= sys.version_info[:2] <= NEWEST:
         found = ".".join(map(str, sys.version_info[:3]))
-        return fail(f"Python 3.11 is needed, this is {found}", "make PYTHON=/path/to/python3.11")
+        return fail(
+            f"Python {_dotted(OLDEST)} to {_dotted(NEWEST)} is needed, this is {found}",
+            "make PYTHON=/path/to/python3",
+        )
+    venv = Path(arguments[0]) if arguments else VENV
     try:
-        bring_up_to_date(VENV, LOCK)
+        bring_up_to_date(venv, LOCK)
     except subprocess.CalledProcessError as error:
         return fail(
             f"{' '.join(map(str, error.cmd))} ended with status {error.returncode}",
@@ -45,7 +61,7 @@ def bring_up_to_date(venv: Path, lock: Path) -> None:
 
     Raises subprocess.CalledProcessError if a step fails.
     """
-    if not satisfied(venv, lock):
+    if not is_satisfied(venv, lock):
         install(venv, lock)
     shutil.copyfile(lock, venv / "requirements.lock")
 
@@ -55,29 +71,30 @@ def python_of(venv: Path) -> Path:
     return venv / "bin" / "python"
 
 
-def satisfied(venv: Path, lock: Path) -> bool:
-    """Whether it works, is of Python 3.11, and holds every package in its locked version."""
+def is_satisfied(venv: Path, lock: Path) -> bool:
+    """Whether the environment works and holds every package that the lock wants on its Python, in
+    the locked version."""
     if not python_of(venv).exists():
         return False
-    shown = subprocess.run([python_of(venv), "-c", LIST_INSTALLED], capture_output=True, text=True)
-    if shown.returncode != 0:
-        return False
-    version, packages = json.loads(shown.stdout)
-    installed = {(_normal(name), version) for name, version in packages.items()}
-    return version == [3, 11] and locked(lock) <= installed
-
-
-def locked(lock: Path) -> set[tuple[str, str]]:
-    """(name, version) of every package in the lock."""
-    pins = re.findall(
-        r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;\\]+)", lock.read_text(), re.MULTILINE
+    missing = subprocess.run(
+        [python_of(venv), "-c", LIST_MISSING],
+        input="\n".join(locked(lock)),
+        capture_output=True,
+        text=True,
     )
-    return {(_normal(name), version) for name, version in pins}
+    return missing.returncode == 0 and not missing.stdout
+
+
+def locked(lock: Path) -> list[str]:
+    """The requirements of the lock, with their markers and without their hashes."""
+    lines = re.findall(r"^[A-Za-z0-9][^\\\n]*", lock.read_text(), re.MULTILINE)
+    return [line.strip() for line in lines]
 
 
 def install(venv: Path, lock: Path) -> None:
     """Creates the environment where it is missing or broken, and installs the lock into it."""
-    print(f"installing {len(locked(lock))} packages into {venv.name}", flush=True)
+    version = ".".join(map(str, sys.version_info[:3]))
+    print(f"installing the packages of {lock.name} into {venv.name}, Python {version}", flush=True)
     if venv.is_symlink():
         venv.unlink()
     subprocess.run([sys.executable, "-m", "venv", "--clear", venv], check=True)
@@ -89,14 +106,14 @@ def install(venv: Path, lock: Path) -> None:
     subprocess.run([*command, "--quiet", "--require-hashes", "-r", str(lock)], check=True)
 
 
+def _dotted(version: tuple[int, int]) -> str:
+    return ".".join(map(str, version))
+
+
 def fail(what: str, todo: str) -> int:
     print(f"error: {what}\n  what to do: {todo}", file=sys.stderr)
     return 1
 
 
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

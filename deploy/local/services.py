@@ -6,6 +6,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass
+from importlib import import_module
+
+from pydantic_settings import BaseSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +17,8 @@ class Service:
 
     name: str
     module: str
+    settings: str
+    """`module:class` of its settings."""
     ready: str = "/readyz"
     """The path that answers 200 once the process can do its work."""
     database: str | None = None
@@ -25,19 +30,55 @@ class Service:
         """What starts it."""
         return [sys.executable, "-m", self.module]
 
+    def setting_names(self) -> set[str]:
+        """The environment variables that it reads."""
+        module, _, name = self.settings.partition(":")
+        settings: type[BaseSettings] = getattr(import_module(module), name)
+        return {field.upper() for field in settings.model_fields}
 
-STRIPE = Service("stripe", "deploy.local.stripe_standin", ready="/healthz")
-SMTP = Service("smtp", "deploy.local.smtp_sink", ready="/healthz")
+
+STRIPE = Service(
+    "stripe",
+    "deploy.local.stripe_standin",
+    "deploy.local.stripe_standin.settings:Settings",
+    ready="/healthz",
+)
+SMTP = Service(
+    "smtp", "deploy.local.smtp_sink", "deploy.local.smtp_sink.sink:Settings", ready="/healthz"
+)
 STANDINS = (STRIPE, SMTP)
 SMTP_PORT = "smtp:mail"
 """The name of the port on which the sink takes mail; `smtp` is that of its web pages."""
 SERVICES = (
-    Service("inventory", "services.inventory", database="inventory"),
-    Service("payment", "services.payment", database="payment"),
-    Service("order", "services.order", database="orders"),
-    Service("gateway", "services.gateway", database="gateway"),
-    Service("notification", "services.notification", database="notification"),
-    Service("ops", "services.ops", database="ops", role="ops_runtime"),
+    Service(
+        "inventory",
+        "services.inventory",
+        "services.inventory.settings:InventorySettings",
+        database="inventory",
+    ),
+    Service(
+        "payment",
+        "services.payment",
+        "services.payment.settings:PaymentSettings",
+        database="payment",
+    ),
+    Service("order", "services.order", "services.order.settings:OrderSettings", database="orders"),
+    Service(
+        "gateway", "services.gateway", "services.gateway.settings:Settings", database="gateway"
+    ),
+    Service(
+        "notification",
+        "services.notification",
+        "services.notification.settings:NotificationSettings",
+        database="notification",
+    ),
+    Service(
+        "ops",
+        "services.ops",
+        "services.ops.settings:OpsSettings",
+        database="ops",
+        role="ops_runtime",
+    ),
 )
 ORDERING = ("order", "inventory", "payment", "gateway")
 """What an order needs; the other services only follow it."""

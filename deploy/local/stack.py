@@ -198,7 +198,7 @@ class LocalStack(Directory):
         if process.pid is None:
             self.start(name)
         elif name not in self.infrastructure and process.settings != self._digest(name):
-            self._say(f"note: an address that {name} was told has changed, it starts again")
+            self._say(f"note: a setting or an address of {name} has changed, so it restarts")
             self.restart(name)
         else:
             self.wait_ready(name)
@@ -213,8 +213,10 @@ class LocalStack(Directory):
                 self.home.claim_port(console_port(name))
 
     def _digest(self, name: str) -> str:
-        told = json.dumps(self.addresses_for(name), sort_keys=True)
-        return hashlib.sha256(told.encode()).hexdigest()
+        environment = self.environment_of(name)
+        names = service_of(name).setting_names() | self.addresses_for(name).keys()
+        read = {key: environment[key] for key in sorted(names) if key in environment}
+        return hashlib.sha256(json.dumps(read).encode()).hexdigest()
 
     def _write_stack_file(self) -> None:
         with self._writing:

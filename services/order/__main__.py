@@ -1,3 +1,4 @@
-from services.order.app import OrderSettings, build
+from services.order.app import build
+from services.order.settings import OrderSettings
 
 build(OrderSettings.from_environment()).run()

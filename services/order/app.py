@@ -3,8 +3,6 @@
 from datetime import timedelta
 from pathlib import Path
 
-from pydantic import Field
-
 from contracts.topics import (
     AUDIT_ORDER,
     INVENTORY_COMMANDS,
@@ -16,22 +14,13 @@ from contracts.topics import (
 )
 from services.kit.errors import KitError
 from services.kit.service import Service
-from services.kit.settings import ServiceSettings
 from services.kit.work import Work
 from services.order import store
 from services.order.deadlines import Timing
 from services.order.handlers import OrderHandlers
 from services.order.order import State
+from services.order.settings import OrderSettings
 from services.order.sweeper import count_stuck, sweep_deadlines
-
-
-class OrderSettings(ServiceSettings):
-    reservation_seconds: float = Field(
-        default=1800.0, gt=0, description="how long stock is held for a customer who has not paid"
-    )
-    step_timeout_seconds: float = Field(
-        default=15.0, gt=0, description="an unanswered command is sent again after this long"
-    )
 
 
 class UnknownStates(KitError):  # noqa: N818

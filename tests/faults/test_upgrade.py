@@ -7,12 +7,13 @@ import pytest
 
 from deploy.local.errors import StackError
 from tests.faults.release import previous_release
+from tests.faults.trial import HOME
 from tests.faults.upgrade import upgrade
 
 
 @pytest.mark.timeout(300)
 async def test_two_releases_work_side_by_side_forward_and_back() -> None:
-    judgement = await upgrade(rate=10, short=True)
+    judgement = await upgrade(rate=10, short=True, home=HOME.with_name("faults-upgrade"))
     assert not judgement.wrong, judgement.wrong[:10]
 
 

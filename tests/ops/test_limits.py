@@ -1,7 +1,7 @@
 """What the API takes: nothing without a reason, and nothing larger than a person would ask for."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import pytest
 
@@ -17,7 +17,7 @@ from tests.ops.test_observing import letter
 
 __all__ = ["console", "visitor"]
 
-ORDER, PRODUCT = new_message_id(), uuid4()
+ORDER, PRODUCT = UUID(int=1), UUID(int=2)
 LETTER = {"service": "payment", "parked_id": 17}
 BULK: dict[str, Any] = {"action": "refund", "order_ids": [str(ORDER)], "reason": "a scratch"}
 ADJUSTMENT: dict[str, Any] = {"product_id": str(PRODUCT), "delta": 5, "reason": "found"}

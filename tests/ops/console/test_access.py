@@ -3,7 +3,7 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import jwt
 import pytest
@@ -16,6 +16,8 @@ from services.ops.console.session import LONGEST_TOKEN, Session
 from tests.ops.conftest import Watch
 from tests.ops.console.conftest import SECRET, Somebody
 from tests.ops.test_observing import letter
+
+ORDER, PRODUCT = UUID(int=1), UUID(int=2)
 
 
 async def test_its_address_works_as_people_type_it(visitor: Somebody) -> None:
@@ -117,7 +119,7 @@ async def test_signing_out_takes_the_token_from_the_browser(viewer: Somebody) ->
     "path",
     [
         *("/dead-letters/replay", "/dead-letters/discard", "/sign-out"),
-        *(f"/stock/{uuid4()}/adjust", f"/orders/{uuid4()}/refund", "/bulks"),
+        *(f"/stock/{PRODUCT}/adjust", f"/orders/{ORDER}/refund", "/bulks"),
     ],
 )
 async def test_no_form_of_another_is_taken(watch: Watch, admin: Somebody, path: str) -> None:
