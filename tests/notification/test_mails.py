@@ -164,7 +164,8 @@ async def test_mails_that_hang_are_tried_after_those_that_were_not_tried_yet(pos
     """Many addresses of which the mail server says nothing, each for as long as the time-out: they
     are due again and again, and take the connections of no new mail for longer than one time-out."""
     hanging = [uuid4() for _ in range(10 * CONNECTIONS)]
-    await post.hear(*[contact(each, f"hanging.canary.{each.hex}@example.com") for each in hanging])
+    address = "hanging.canary.{}@example.com"
+    await post.hear(*[contact(each, address.format(each.hex)) for each in hanging])
     await post.hear(*[order(each, 2, CONFIRMED, "paid") for each in hanging])
 
     async def tried() -> int:
