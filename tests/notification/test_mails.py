@@ -161,8 +161,8 @@ async def test_a_kind_of_mail_of_a_newer_release_is_left_to_it(post: Post) -> No
 
 
 async def test_mails_that_hang_are_tried_after_those_that_were_not_tried_yet(post: Post) -> None:
-    """Many addresses of which the mail server says nothing, each for as long as the time-out: they
-    are due again and again, and take the connections of no new mail for longer than one time-out."""
+    """Addresses of which the mail server says nothing until the time-out: they are due again and
+    again, and a new mail waits for one time-out at most."""
     hanging = [uuid4() for _ in range(10 * CONNECTIONS)]
     address = "hanging.canary.{}@example.com"
     await post.hear(*[contact(each, address.format(each.hex)) for each in hanging])
