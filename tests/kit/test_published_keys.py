@@ -100,6 +100,7 @@ async def test_a_hanging_provider_is_waited_for_once_and_for_a_bounded_time(
 ) -> None:
     monkeypatch.setattr(published_keys, "_WAIT_SECONDS", 0.05)
     async with refreshing(provider) as tokens:
+        monkeypatch.setattr(published_keys, "_FETCH_SECONDS", 3600.0)
         provider.answers.clear()
         before = provider.requests
         unknown = [status_of(tokens, provider.token(f"made-up-{n}")) for n in range(50)]
@@ -137,8 +138,11 @@ async def test_a_new_key_is_used_with_its_first_token(
         assert await status_of(tokens, provider.token("k1")) == 200
 
 
-async def test_a_withdrawn_key_is_refused_at_the_next_refresh(provider: IdentityProvider) -> None:
-    async with refreshing(provider, max_age=0.4) as tokens:
+async def test_a_withdrawn_key_is_refused_at_the_next_refresh(
+    provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(published_keys, "_LONGEST_REFRESH_SECONDS", 0.1)
+    async with refreshing(provider) as tokens:
         provider.published = ["k2"]
         await until_status(401, tokens, provider.token("k1"))
         assert await status_of(tokens, provider.token("k2")) == 200
