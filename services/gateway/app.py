@@ -72,10 +72,16 @@ def build(settings: Settings) -> tuple[Service, FastAPI]:
         # A repeat under an idempotency key may still ask for one.
         await forget_answers(work.db, older_than=keys.KEPT + timedelta(hours=1))
 
-    return service, _web(settings, service, Gateway(settings, service, hub))
+    tokens = Tokens(settings)
+
+    @service.background(name="refresh_signing_keys")
+    async def refresh_signing_keys(_service: Service) -> None:
+        await tokens.refresh_keys()
+
+    return service, _web(settings, service, Gateway(settings, service, hub), tokens)
 
 
-def _web(settings: Settings, service: Service, gateway: Gateway) -> FastAPI:
+def _web(settings: Settings, service: Service, gateway: Gateway, tokens: Tokens) -> FastAPI:
     app = FastAPI(
         title="orderflow",
         version="1",
@@ -85,7 +91,7 @@ def _web(settings: Settings, service: Service, gateway: Gateway) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.gateway = gateway
-    app.state.tokens = Tokens(settings)
+    app.state.tokens = tokens
     for rooms in (orders, events, carts, products, admin_orders, admin_products, stripe_webhook):
         app.include_router(rooms.router)
     health = service.health_routes()

@@ -5,27 +5,21 @@ public keys (JWKS). A token says `sub` (the customer, or the member of staff), `
 what a role allows is decided by the service that is called.
 """
 
-import asyncio
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, Self
 
-import aiohttp
 import jwt
 from fastapi import Depends, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import Field, SecretStr, model_validator
 
-from services.kit.problems import ApiProblem, unavailable
+from services.kit.problems import ApiProblem
+from services.kit.published_keys import PublishedKeys
 from services.kit.settings import ServiceSettings
-from services.kit.telemetry import log
 
 _ASYMMETRIC = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "EdDSA"]
 """With a JWKS no shared-secret algorithm: a public key must never be taken for a secret."""
-_KEYS_FRESH_SECONDS = 300
-_FETCH_PAUSE_SECONDS = 10
-"""Tokens with made-up key ids must not make us call the identity provider each time."""
 _LONGEST_SUBJECT = 255
 _SHORTEST_SECRET = 32
 """Bytes of an HS256 key (RFC 7518, section 3.2): a shorter one can be guessed offline."""
@@ -41,6 +35,13 @@ class TokenSettings(ServiceSettings):
         default=None,
         pattern=r"^https?://",
         description="where the identity provider publishes its public keys",
+    )
+    jwks_max_age_seconds: float = Field(
+        default=3600.0,
+        gt=0,
+        description="how long published keys are used while the identity provider cannot be "
+        "reached; after that tokens are refused (503). They are refreshed every 5 minutes, or four "
+        "times in this period if that is sooner: so long a withdrawn key is still accepted",
     )
     jwt_issuer: str | None = Field(default=None, description="required `iss` of a token")
     jwt_audience: str | None = Field(default=None, description="required `aud` of a token")
@@ -75,19 +76,30 @@ class Checks(Protocol):
     @property
     def jwks_url(self) -> str | None: ...
     @property
+    def jwks_max_age_seconds(self) -> float: ...
+    @property
     def jwt_issuer(self) -> str | None: ...
     @property
     def jwt_audience(self) -> str | None: ...
 
 
 class Tokens:
-    """Checks tokens as the settings say."""
+    """Checks tokens as the settings say. `used_by` is the label of the metrics."""
 
-    def __init__(self, settings: Checks) -> None:
+    def __init__(self, settings: Checks, *, used_by: str = "api") -> None:
         self._secret = settings.jwt_secret.get_secret_value() if settings.jwt_secret else None
-        self._published = PublishedKeys(settings.jwks_url) if settings.jwks_url else None
+        self._published: PublishedKeys | None = None
+        if settings.jwks_url:
+            self._published = PublishedKeys(
+                settings.jwks_url, used_by=used_by, max_age=settings.jwks_max_age_seconds
+            )
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
+
+    async def refresh_keys(self) -> None:
+        """Keep the published keys fresh until cancelled; return at once where a secret is used."""
+        if self._published is not None:
+            await self._published.run()
 
     async def caller(self, token: str | None) -> Caller:
         """Read a bearer token, None where there is none.
@@ -123,7 +135,10 @@ class Tokens:
     async def _key(self, token: str) -> tuple[Any, Sequence[str]]:
         if self._published is None:
             return self._secret, ["HS256"]
-        return await self._published.get(jwt.get_unverified_header(token).get("kid")), _ASYMMETRIC
+        header = jwt.get_unverified_header(token)
+        if header.get("alg") not in _ASYMMETRIC:  # decided without a fetch for its key id
+            raise jwt.InvalidAlgorithmError
+        return await self._published.get(header.get("kid")), _ASYMMETRIC
 
 
 def caller_from(claims: dict[str, Any]) -> Caller:
@@ -168,43 +183,3 @@ async def _staff(caller: SignedIn) -> Caller:
 
 Staff = Annotated[Caller, Depends(_staff)]
 """The parameter of a route that needs the role admin."""
-
-
-class PublishedKeys:
-    """The identity provider's public keys by id, fetched again when they are old or one is new."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._keys: dict[str | None, jwt.PyJWK] = {}
-        self._fetched = float("-inf")
-        self._tried = float("-inf")
-        self._fetching = asyncio.Lock()
-
-    async def get(self, key_id: str | None) -> jwt.PyJWK:
-        """Raises jwt.InvalidKeyError for an unknown id, ApiProblem (503) when none are known."""
-        async with self._fetching:
-            now = time.monotonic()
-            wanted = key_id not in self._keys or now - self._fetched > _KEYS_FRESH_SECONDS
-            if wanted and now - self._tried > _FETCH_PAUSE_SECONDS:
-                self._tried = now
-                await self._fetch()
-        if not self._keys:
-            raise unavailable("Tokens cannot be checked right now; please try again")
-        if key_id not in self._keys:
-            raise jwt.InvalidKeyError("no such key")
-        return self._keys[key_id]
-
-    async def _fetch(self) -> None:
-        try:
-            timeout = aiohttp.ClientTimeout(total=5)
-            async with (
-                aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as session,
-                session.get(self._url) as response,
-            ):
-                published = jwt.PyJWKSet.from_dict(await response.json(content_type=None))
-        except (aiohttp.ClientError, TimeoutError, jwt.PyJWTError, ValueError) as error:
-            # Keys that were good a moment ago are good enough until the provider is back.
-            log.warning("no keys from the identity provider", error=repr(error))
-            return
-        self._keys = {key.key_id: key for key in published.keys}
-        self._fetched = time.monotonic()

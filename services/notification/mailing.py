@@ -20,7 +20,7 @@ from services.kit.service import Service
 from services.kit.telemetry import log
 from services.kit.work import Work
 from services.notification import store
-from services.notification.rendering import BadAddress, message
+from services.notification.rendering import BadAddress, NoFacts, message
 from services.notification.settings import NotificationSettings
 from services.notification.smtp import Again, MailServer, Outcome, Refused, Sent, without_address
 from services.notification.store import Change, QueuedMail
@@ -62,7 +62,7 @@ class Mailing:
         outcome: Outcome
         try:
             outcome = await server.send(message(mail, self._settings))
-        except BadAddress as error:
+        except (BadAddress, NoFacts) as error:
             outcome = Refused(str(error))
         except Exception as error:
             # A fault of ours. No trace: what is raised while a mail is made may quote the address.

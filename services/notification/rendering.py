@@ -27,13 +27,20 @@ class BadAddress(ValueError):  # noqa: N818  # the name says it
     """No mail can be addressed so. Does not repeat the address."""
 
 
+class NoFacts(ValueError):  # noqa: N818  # the name says it
+    """Nothing is stored that the mail could say."""
+
+
 def message(mail: QueuedMail, settings: NotificationSettings) -> EmailMessage:
     """The mail, ready to send. The same mail has the same Message-ID each time, so that whoever
     gets it twice can see one; all mails of an order are one thread.
 
     Raises:
         BadAddress: the contact is not an address.
+        NoFacts: what the template says is not stored.
     """
+    if mail.facts is None:
+        raise NoFacts("what the mail says is not stored, or cannot be read")
     domain = settings.mail_from.rpartition("@")[2]
     facts = mail.facts | {
         "order_id": str(mail.order_id),

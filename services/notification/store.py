@@ -95,7 +95,8 @@ class QueuedMail:
     order_id: UUID
     kind: Kind
     number: int
-    facts: dict[str, Any]
+    facts: dict[str, Any] | None
+    """What the template says; None when it is not stored, or cannot be read."""
     email: str
     news_at: datetime
     attempts: int
@@ -103,31 +104,45 @@ class QueuedMail:
 
 
 async def claim_mails(pool: Pool, limit: int, lease: timedelta, token: UUID) -> list[QueuedMail]:
-    """Take due mails whose contact is known, those that wait longest first. When their worker
-    dies, the lease ends and they are due again. By the database's clock."""
+    """Take due mails whose contact is known: those not tried yet first, then those that wait
+    longest. Mails of a kind that a newer release brought are left to it. When their worker dies,
+    the lease ends and they are due again. By the database's clock."""
     rows = await pool.fetch(
         """
+        WITH first AS MATERIALIZED (
+            SELECT order_id, kind, number, contact.email
+              FROM mails JOIN contacts AS contact USING (order_id)
+             WHERE state = 'queued' AND attempts = 0 AND next_attempt_at <= now()
+               AND kind = ANY($4)
+             ORDER BY next_attempt_at
+             LIMIT $1
+               FOR UPDATE OF mails SKIP LOCKED
+        ), again AS MATERIALIZED (
+            SELECT order_id, kind, number, contact.email
+              FROM mails JOIN contacts AS contact USING (order_id)
+             WHERE state = 'queued' AND attempts > 0 AND next_attempt_at <= now()
+               AND kind = ANY($4)
+             ORDER BY next_attempt_at
+             LIMIT $1 - (SELECT count(*) FROM first)
+               FOR UPDATE OF mails SKIP LOCKED
+        )
         UPDATE mails AS mail
            SET attempts = attempts + 1, next_attempt_at = now() + $2, lease_token = $3
-          FROM (SELECT order_id, kind, number, contact.email
-                  FROM mails JOIN contacts AS contact USING (order_id)
-                 WHERE state = 'queued' AND next_attempt_at <= now()
-                 ORDER BY next_attempt_at
-                 LIMIT $1
-                   FOR UPDATE OF mails SKIP LOCKED) AS due
+          FROM (SELECT * FROM first UNION ALL SELECT * FROM again) AS due
          WHERE (mail.order_id, mail.kind, mail.number) = (due.order_id, due.kind, due.number)
         RETURNING mail.order_id, mail.kind, mail.number, facts, due.email, news_at, attempts
         """,
         limit,
         lease,
         token,
+        list(Kind),
     )
     return [
         QueuedMail(
             order_id=row["order_id"],
             kind=Kind(row["kind"]),
             number=row["number"],
-            facts=orjson.loads(row["facts"]),
+            facts=_facts(row["facts"]),
             email=row["email"],
             news_at=row["news_at"],
             attempts=row["attempts"],
@@ -135,6 +150,15 @@ async def claim_mails(pool: Pool, limit: int, lease: timedelta, token: UUID) -> 
         )
         for row in rows
     ]
+
+
+def _facts(stored: str | None) -> dict[str, Any] | None:
+    """Never raises: one row that cannot be read must not keep the others from being claimed."""
+    try:
+        facts = orjson.loads(stored or "null")
+    except orjson.JSONDecodeError:  # PostgreSQL takes JSON that is none here, such as 1e999
+        return None
+    return facts if isinstance(facts, dict) else None
 
 
 class Change(NamedTuple):

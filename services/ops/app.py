@@ -28,6 +28,7 @@ from services.kit.middleware import BodyLimit, SafeHeaders, TraceContext
 from services.kit.service import Service
 from services.kit.work import Work
 from services.ops.console import app as console
+from services.ops.console.proxies import Proxies
 from services.ops.counting import count_stock
 from services.ops.doors import Doors
 from services.ops.measuring import keep_measuring_lags, keep_verifying, measure
@@ -99,10 +100,20 @@ def build(settings: OpsSettings) -> tuple[Service, FastAPI]:
     async def verify_audit(service: Service) -> None:
         await keep_verifying(service, settings.audit_verify_seconds)
 
-    return service, _web(service, Ops(settings, service), Tokens(settings))
+    tokens, proxies = Tokens(settings), Proxies(settings)
+
+    @service.background(name="refresh_signing_keys")
+    async def refresh_signing_keys(_service: Service) -> None:
+        await tokens.refresh_keys()
+
+    @service.background(name="refresh_console_keys")
+    async def refresh_console_keys(_service: Service) -> None:
+        await proxies.refresh_keys()
+
+    return service, _web(service, Ops(settings, service), tokens, proxies)
 
 
-def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
+def _web(service: Service, ops: Ops, tokens: Tokens, proxies: Proxies) -> FastAPI:
     app = FastAPI(
         title="orderflow ops",
         version="1",
@@ -117,7 +128,7 @@ def _web(service: Service, ops: Ops, tokens: Tokens) -> FastAPI:
     for rooms in (orders, notes, stripe, bulks, dead_letters, stock, audit, health, verdict):
         app.include_router(rooms.router)
     app.router.routes.extend(service.health_routes())
-    console.install(app, ops, tokens)
+    console.install(app, ops, tokens, proxies)
     problems.install(app)
     # The last one added is the outermost.
     app.add_middleware(BodyLimit, limit=MAX_BODY_BYTES, exceptions={})

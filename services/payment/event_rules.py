@@ -28,6 +28,8 @@ def decide(payment: Payment | None, event: StripeEventReceived, terms: Terms) ->
     rule = _RULES.get(event.event_type)
     if rule is None:
         return Verdict(Result.IGNORED)
+    if not event.object.id:
+        return Verdict(Result.PARKED, reason="the object of the event has no id")
     if payment is None:
         order_id = order_of(event)
         if order_id is None:

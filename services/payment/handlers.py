@@ -6,8 +6,10 @@ call's outcome is recorded (`charging`).
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
+
+from prometheus_client import Counter
 
 from contracts.message import Message
 from contracts.payment import CancelPayment, CheckPayment, RefundPayment, RequestPayment
@@ -18,6 +20,12 @@ from services.payment import call_queue, event_rules, refund_rules, replies, rul
 from services.payment.changes import Cause, Changes
 from services.payment.model import Payment, Result, Status, Terms, Verdict
 from services.payment.reconciling import FOUND, SOURCE
+
+EVENTS: Final = Counter(
+    "orderflow_stripe_events_total",
+    "Events of Stripe, webhooks and others, by what became of them (ignored: of no interest)",
+    ["outcome"],
+)
 
 
 class PaymentHandlers:
@@ -116,6 +124,7 @@ class PaymentHandlers:
         if decided:
             await store.save_events(work.db, decided, work.now)
             work.after_commit(partial(FOUND.inc, sum(item.found for item in decided)))
+            work.after_commit(partial(_count, [item.outcome for item in decided]))
         await self._save(work, changes)
 
     def _apply_event(
@@ -154,6 +163,11 @@ def _requested(command: RequestPayment, work: Work) -> Payment:
     return Payment.requested(
         command.order_id, command.customer_id, command.amount, command.currency, work.now
     )
+
+
+def _count(outcomes: Sequence[Result]) -> None:
+    for outcome in outcomes:
+        EVENTS.labels(outcome).inc()
 
 
 def _orders(batch: Sequence[Incoming[Any]]) -> list[UUID]:

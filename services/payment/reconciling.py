@@ -20,9 +20,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final, Protocol
 
 from prometheus_client import Counter
-from pydantic import ValidationError
 
-from contracts.stripe import StripeEventReceived
+from contracts.stripe import NotAnEvent, StripeEventReceived
 from services.kit import trace
 from services.kit.errors import BrokerUnavailable
 from services.kit.messages import Outgoing
@@ -118,12 +117,10 @@ class Reconciling:
 
     async def _feed(self, service: Service, page: list[dict[str, Any]], now: datetime) -> int:
         """Send what is not known; says how many."""
-        known = await turns.known_events(service.pool, [listed["id"] for listed in page])
-        missing = [
-            event
-            for listed in reversed(page)  # the oldest first
-            if listed["id"] not in known and (event := _read(listed))
-        ]
+        # The oldest first. One that cannot be read keeps none of its page from being sent.
+        events = [event for listed in reversed(page) if (event := _read(listed))]
+        known = await turns.known_events(service.pool, [event.event_id for event in events])
+        missing = [event for event in events if event.event_id not in known]
         if missing:
             await service.producer.publish([self._as_webhook(event, now) for event in missing])
             # They may stay undecided for some turns: sent again each time, they would add up.
@@ -146,6 +143,6 @@ class Reconciling:
 def _read(listed: dict[str, Any]) -> StripeEventReceived | None:
     try:
         return StripeEventReceived.from_event(listed)
-    except ValidationError:
-        log.error("an event of Stripe cannot be read", event_id=listed["id"])
+    except NotAnEvent as reason:
+        log.error("an event of Stripe cannot be read", event_id=listed.get("id"), why=str(reason))
         return None

@@ -76,15 +76,17 @@ def cart(**fields: Any) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def running_gateway(kafka: str, dsn: str) -> AsyncIterator[tuple[Service, str]]:
-    service, app = build(
-        Settings(
-            database_url=dsn,
-            kafka_bootstrap_servers=kafka,
-            jwt_secret=JWT_SECRET,
-            stripe_webhook_secret=f"{WEBHOOK_SECRET},{OLD_WEBHOOK_SECRET}",
-        )
-    )
+async def running_gateway(
+    kafka: str, dsn: str, **changed: Any
+) -> AsyncIterator[tuple[Service, str]]:
+    """`changed`: settings that are not as in the other tests."""
+    given: dict[str, Any] = {
+        "database_url": dsn,
+        "kafka_bootstrap_servers": kafka,
+        "jwt_secret": JWT_SECRET,
+        "stripe_webhook_secret": f"{WEBHOOK_SECRET},{OLD_WEBHOOK_SECRET}",
+    }
+    service, app = build(Settings(**given | changed))
     listening = socket.create_server(("127.0.0.1", 0))
     server = uvicorn.Server(
         uvicorn.Config(app, log_config=None, access_log=False, timeout_graceful_shutdown=1)

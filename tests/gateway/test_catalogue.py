@@ -100,3 +100,21 @@ async def test_the_catalogue_comes_in_pages_without_removed_products(api: Api) -
     assert len(found) == len(set(found))
     assert {str(told.product_id) for told in there} <= set(found)
     assert str(gone.product_id) not in found
+
+
+async def test_a_product_that_cannot_be_read_does_not_take_the_catalogue_along(api: Api) -> None:
+    one, broken = product(uuid4()), product(uuid4())
+    await shown(api, one, broken)
+    wrong = "UPDATE products SET currency = 'Rand' WHERE product_id = $1"
+    await api.service.pool.execute(wrong, broken.product_id)
+    try:
+        listed = await api.http.get("/v1/products", params={"limit": 200})
+        assert listed.status_code == 200
+        ids = {shown["product_id"] for shown in listed.json()["data"]}
+        assert str(one.product_id) in ids
+        assert str(broken.product_id) not in ids
+        assert (await check(api, line(one.product_id))).json()["valid"]
+    finally:
+        await api.service.pool.execute(
+            "DELETE FROM products WHERE product_id = $1", broken.product_id
+        )

@@ -13,7 +13,7 @@ from services.gateway.channels import ORDER_CHANGED
 from services.gateway.projections import keep_answers, show_orders, show_products
 from services.gateway.store import keys, products
 from services.kit.work import Handler, Work
-from tests.gateway.conftest import Api
+from tests.gateway.conftest import Api, until
 from tests.gateway.other_side import order, product, product_updated
 from tests.messages import incoming
 
@@ -131,3 +131,21 @@ async def test_no_personal_data_in_the_database(api: Api, customer: str) -> None
         for table in ("orders", "idempotency_keys", "parked_messages"):
             rows = await db.fetch(f"SELECT t::text FROM {table} AS t")
             assert not any("canary" in row["t"].lower() for row in rows)
+
+
+async def test_an_order_that_the_view_cannot_hold_is_set_aside_alone(api: Api) -> None:
+    """All in one batch, or nearly: the others are shown, and the one is a dead letter."""
+    good, bad = [new_message_id() for _ in range(3)], new_message_id()
+    await api.other_side.say(order(bad, "thandi", 2**31), *(order(each, "thandi") for each in good))
+
+    async def is_settled() -> bool:
+        shown = "SELECT count(*) FROM orders WHERE order_id = ANY($1)"
+        parked = "SELECT count(*) FROM parked_messages WHERE key = $1"
+        counts = (
+            await api.service.pool.fetchval(shown, good),
+            await api.service.pool.fetchval(parked, str(bad)),
+        )
+        return counts == (len(good), 1)
+
+    await until(is_settled)
+    assert not await api.service.pool.fetchval("SELECT 1 FROM orders WHERE order_id = $1", bad)

@@ -25,6 +25,8 @@ from tests.notification.orders import (
 )
 
 CONFIRMED = ["pending", "confirmed"]
+CONNECTIONS = 8
+"""Mails sent at once, unless the settings say otherwise."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -109,6 +111,84 @@ async def test_a_bad_address_is_parked_and_the_partition_goes_on(
     retry = "UPDATE mails SET state = 'queued', next_attempt_at = now() WHERE order_id = $1"
     await rows(post.servers, "notification", retry, bad)
     await post.get(bad, ["order_confirmed.2"])
+
+
+async def test_a_mail_that_a_person_queued_again_without_its_facts_stops_no_other(
+    post: Post,
+) -> None:
+    """The facts of a mail that was sent are deleted, so nothing is left to say."""
+    emptied, good = uuid4(), uuid4()
+    await post.hear(contact(emptied, "canary.e@example.com"), contact(good, "canary.g@example.com"))
+    await post.hear(order(emptied, 2, CONFIRMED, "paid"))
+    await post.get(emptied, ["order_confirmed.2"])
+    again = """
+        UPDATE mails SET state = 'queued', next_attempt_at = now(), finished_at = NULL
+         WHERE order_id = $1
+        """
+    await rows(post.servers, "notification", again, emptied)
+    await post.hear(order(good, 2, CONFIRMED, "paid"))
+    await post.get(good, ["order_confirmed.2"])
+    await post.states(emptied, {"parked": 1})
+    (parked,) = await rows(
+        post.servers, "notification", "SELECT reason FROM mails WHERE order_id = $1", emptied
+    )
+    assert parked["reason"] == "what the mail says is not stored, or cannot be read"
+
+
+async def test_a_kind_of_mail_of_a_newer_release_is_left_to_it(post: Post) -> None:
+    """Its migration has allowed the kind while replicas of this release are still at work."""
+    newer, good = uuid4(), uuid4()
+    await post.hear(contact(newer, "canary.n@example.com"), contact(good, "canary.g@example.com"))
+
+    async def contacts() -> int:
+        query = "SELECT FROM contacts WHERE order_id = ANY($1)"
+        return len(await rows(post.servers, "notification", query, [newer, good]))
+
+    await eventually(contacts, lambda seen: seen == 2)
+    await rows(
+        post.servers, "notification", "ALTER TABLE mails DROP CONSTRAINT IF EXISTS valid_mail_kind"
+    )
+    insert = """
+        INSERT INTO mails (order_id, kind, number, facts, news_at)
+        VALUES ($1, 'parcel_delayed', 1, '{}', now())
+        """
+    await rows(post.servers, "notification", insert, newer)
+    await post.hear(order(good, 2, CONFIRMED, "paid"))
+    await post.get(good, ["order_confirmed.2"])
+    query = "SELECT state, attempts FROM mails WHERE order_id = $1"
+    (left,) = await rows(post.servers, "notification", query, newer)
+    assert (left["state"], left["attempts"]) == ("queued", 0)
+
+
+async def test_mails_that_hang_are_tried_after_those_that_were_not_tried_yet(post: Post) -> None:
+    """Addresses of which the mail server says nothing until the time-out: they are due again and
+    again, and a new mail waits for one time-out at most."""
+    hanging = [uuid4() for _ in range(10 * CONNECTIONS)]
+    address = "hanging.canary.{}@example.com"
+    await post.hear(*[contact(each, address.format(each.hex)) for each in hanging])
+    await post.hear(*[order(each, 2, CONFIRMED, "paid") for each in hanging])
+
+    async def tried() -> int:
+        query = "SELECT FROM mails WHERE order_id = ANY($1) AND attempts > 0"
+        return len(await rows(post.servers, "notification", query, hanging))
+
+    await eventually(tried, lambda seen: seen == len(hanging), seconds=90)
+    due = "UPDATE mails SET next_attempt_at = now() - interval '1 hour' WHERE order_id = ANY($1)"
+    await rows(post.servers, "notification", due, hanging)
+    attempts = "SELECT sum(attempts) AS sum FROM mails WHERE order_id = ANY($1)"
+    (before,) = await rows(post.servers, "notification", attempts, hanging)
+    good = uuid4()
+    await post.hear(contact(good, "canary.good@example.com"), order(good, 2, CONFIRMED, "paid"))
+    await post.get(good, ["order_confirmed.2"])
+    (after,) = await rows(post.servers, "notification", attempts, hanging)
+    # Those under way when it came, and what its neighbours' free connections took meanwhile.
+    assert after["sum"] - before["sum"] < len(hanging) / 2
+    assert await rows(
+        post.servers,
+        "notification",
+        "DELETE FROM mails WHERE order_id = ANY($1) RETURNING order_id",
+        hanging,
+    )
 
 
 async def test_a_crash_between_sending_and_recording_doubles_once_under_one_id(post: Post) -> None:

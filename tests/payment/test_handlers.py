@@ -18,6 +18,7 @@ from contracts.payment import (
     PaymentSucceeded,
     RefundFailed,
 )
+from contracts.stripe import StripeEventReceived
 from services.kit.work import Work
 from services.payment.charging import Finished
 from services.payment.instant import InstantProvider
@@ -25,6 +26,7 @@ from services.payment.measuring import measure
 from services.payment.model import Terms
 from services.payment.provider import Intent, MadeRefund
 from services.payment.reconciling import SOURCE
+from tests.contracts.stripe_shapes import objects, shape, snapshot, thin
 from tests.payment.bench import (
     AMOUNT,
     Bench,
@@ -188,6 +190,26 @@ async def test_each_webhook_is_stored_with_what_became_of_it(bench: Bench) -> No
     await bench.hear(*[news for news, _ in stories])
     assert [await bench.outcome(news) for news, _ in stories] == [name for _, name in stories]
     assert len(bench.parked) == 2
+
+
+async def test_an_event_of_no_interest_is_stored_by_id_and_type_and_counted(bench: Bench) -> None:
+    """Whatever the shape of its object is: a sample of each shape that the SDK knows."""
+    labels = ("orderflow_stripe_events_total", {"outcome": "ignored"})
+    before = REGISTRY.get_sample_value(*labels) or 0
+    shapes = {shape(sample): sample for _name, sample in objects()}
+    odd = [
+        StripeEventReceived.from_event(snapshot(f"made.up.{number}", sample))
+        for number, sample in enumerate(shapes.values())
+    ]
+    odd.append(StripeEventReceived.from_event(thin("v2.core.event_destination.ping", None)))
+    assert await bench.hear(*odd) == []
+    assert bench.parked == []
+    stored = await bench.fetch("SELECT event_id, event_type, outcome FROM stripe_events")
+    assert {(row["event_id"], row["event_type"]) for row in stored} == {
+        (each.event_id, each.event_type) for each in odd
+    }
+    assert {row["outcome"] for row in stored} == {"ignored"}
+    assert (REGISTRY.get_sample_value(*labels) or 0) == before + len(odd)
 
 
 async def test_a_dispute_is_flagged_audited_and_counted_until_it_is_over(bench: Bench) -> None:

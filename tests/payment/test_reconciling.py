@@ -219,11 +219,38 @@ async def test_an_event_that_cannot_be_read_holds_up_no_other(
 ) -> None:
     stripe = StripesList()
     good = stripe.add(4 * MINUTE)
-    stripe.listed.append(stripe.listed[0] | {"id": "evt_broken", "data": {"object": None}})
+    stripe.listed += [
+        stripe.listed[0] | {"id": "evt_broken", "data": {"object": None}},
+        stripe.listed[0] | {"id": None},
+        stripe.listed[0] | {"id": "evt_text", "data": "text"},
+    ]
     await last_turn(bench, 5 * MINUTE)
     with capture_logs() as logs:
         assert await replica.turn(stripe) == [good.event_id]
-    assert logs[0]["event_id"] == "evt_broken"
+    unread = {line["event_id"]: line["why"] for line in logs if "why" in line}
+    assert unread == {
+        "evt_broken": "it has no object",
+        None: "it has no id or no type",
+        "evt_text": "it has no object",
+    }
+    assert await reached(bench) < 2 * MINUTE
+
+
+async def test_events_of_odd_shapes_are_sent(bench: Bench, replica: Replica) -> None:
+    """What Stripe may leave out, or send as an object: nothing of it stops the page."""
+    stripe = StripesList()
+    charge = {"id": "ch_1", "object": "charge", "amount_refunded": 1, "metadata": None}
+    for number, odd in enumerate(
+        (
+            {**charge, "payment_intent": {"id": "pi_1", "object": "payment_intent"}},
+            {**charge, "amount": {"value": 1}, "status": 7, "last_payment_error": "text"},
+            {"object": "refund"},
+        )
+    ):
+        stripe.add((9 - number) * MINUTE, type="charge.refunded", data={"object": odd})
+    await last_turn(bench, 10 * MINUTE)
+    assert sorted(await replica.turn(stripe)) == sorted(each["id"] for each in stripe.listed)
+    assert await reached(bench) < 2 * MINUTE
 
 
 async def test_an_event_older_than_the_inbox_remembers_gets_an_id_that_it_takes(

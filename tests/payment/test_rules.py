@@ -339,6 +339,16 @@ def test_unknown_types_are_ignored_and_strangers_are_foreign() -> None:
     assert lost.reason == f"there is no payment of order {ORDER}"
 
 
+@pytest.mark.parametrize("type_", event_rules.TYPES)
+def test_an_event_of_interest_whose_object_has_no_id_is_set_aside(type_: str) -> None:
+    payment = opened()
+    nameless = event(type_, {"object": "payment_intent", "metadata": {"order_id": str(ORDER)}})
+    for known in (payment, None):
+        verdict = event_rules.decide(known, nameless, TERMS)
+        assert (verdict.outcome, verdict.messages) == (Result.PARKED, [])
+    assert payment.payment_intent_id == "pi_1"
+
+
 def test_an_unknown_intent_is_a_problem_and_not_a_cancellation() -> None:
     payment = opened()
     rules.cancel(payment, never_started=False)

@@ -18,6 +18,8 @@ from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 REFUSED: Final = "refused"
+HANGING: Final = "hanging"
+"""How addresses begin that are refused, and those of which the server says nothing at all."""
 _KEPT: Final = 10_000
 _SHOWN: Final = 200
 
@@ -74,6 +76,8 @@ class Sink:
     ) -> str:
         if address.startswith(REFUSED):
             return f"550 5.1.1 <{address}>: no such user here"
+        if address.startswith(HANGING):
+            await asyncio.Event().wait()
         envelope.rcpt_tos.append(address)
         return "250 OK"
 

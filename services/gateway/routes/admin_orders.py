@@ -5,7 +5,7 @@ from uuid import UUID
 from fastapi import APIRouter, Response
 from pydantic import BaseModel
 
-from contracts.order import OrderStatus, OrderUpdated
+from contracts.order import OrderStatus
 from services.gateway.answers import Answer, accepted
 from services.gateway.gateway import IdempotencyKey, TheGateway
 from services.gateway.idempotency import KeyedRequest, claim
@@ -80,7 +80,11 @@ async def set_status_of_many(
                 detail = "There is no such order"
                 results.append(BulkResult(order_id=order_id, accepted=False, detail=detail))
                 continue
-            order = OrderUpdated.model_validate_json(document)
+            order = orders.read_order(order_id, document)
+            if order is None:
+                detail = "The order cannot be read right now; its row of the view is not valid"
+                results.append(BulkResult(order_id=order_id, accepted=False, detail=detail))
+                continue
             result = BulkResult(order_id=order_id, accepted=True, status=order.status)
             try:
                 work.send(

@@ -85,14 +85,14 @@ async def list_orders(
     """Your own orders; administrators may ask for another customer's."""
     if customer_id not in {None, caller.customer_id} and not caller.is_admin:
         raise ApiProblem(403, "Only administrators may list another customer's orders")
-    documents = await orders.list_orders(
+    rows = await orders.list_orders(
         gateway.service.pool, customer_id or caller.customer_id, cursor, limit + 1
     )
-    page = [OrderUpdated.model_validate_json(document) for document in documents[:limit]]
-    more = len(documents) > limit
+    page = rows[:limit]
+    found = (orders.read_order(order_id, document) for order_id, document in page)
     body = {
-        "data": [order_body(order, caller) for order in page],
-        "next_cursor": str(page[-1].order_id) if more else None,
+        "data": [order_body(order, caller) for order in found if order],
+        "next_cursor": str(page[-1][0]) if len(rows) > limit else None,
     }
     return Answer(200, body).response()
 

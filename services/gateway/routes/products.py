@@ -22,8 +22,8 @@ async def list_products(
     found = await products.list_products(gateway.service.pool, cursor, limit + 1)
     page = found[:limit]
     return ProductPage(
-        data=[ProductView.model_validate(product) for product in page],
-        next_cursor=page[-1].product_id if len(found) > limit else None,
+        data=[ProductView.model_validate(product) for _id, product in page if product],
+        next_cursor=page[-1][0] if len(found) > limit else None,
     )
 
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+from contracts.order import OrderUpdated
 from services.gateway.channels import ORDER_CHANGED
+from services.gateway.store.reading import readable
 from services.kit.db import Connection, Pool
 
 _IDS_PER_NOTIFICATION = 200
@@ -34,11 +36,13 @@ async def find_orders(pool: Pool, order_ids: Sequence[UUID]) -> dict[UUID, str]:
     return {row["order_id"]: row["document"] for row in rows}
 
 
-async def list_orders(pool: Pool, customer_id: str, before: UUID | None, limit: int) -> list[str]:
-    """A customer's orders, newest first, of those older than `before`."""
+async def list_orders(
+    pool: Pool, customer_id: str, before: UUID | None, limit: int
+) -> list[tuple[UUID, str]]:
+    """Id and document of a customer's orders, newest first, of those older than `before`."""
     rows = await pool.fetch(
         """
-        SELECT document
+        SELECT order_id, document
           FROM orders
          WHERE customer_id = $1 AND ($2::uuid IS NULL OR order_id < $2)
          ORDER BY order_id DESC
@@ -48,7 +52,12 @@ async def list_orders(pool: Pool, customer_id: str, before: UUID | None, limit: 
         before,
         limit,
     )
-    return [row["document"] for row in rows]
+    return [(row["order_id"], row["document"]) for row in rows]
+
+
+def read_order(order_id: UUID, document: str) -> OrderUpdated | None:
+    """The order of a document; None, counted and logged, when it cannot be read."""
+    return readable("orders", order_id, lambda: OrderUpdated.model_validate_json(document))
 
 
 async def load_waited_for(db: Connection, order_ids: Sequence[str]) -> dict[str, str]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 from uuid import UUID
 
 import asyncpg
 
 from contracts.inventory import Product
 from services.gateway.channels import COMMAND_ANSWERED
+from services.gateway.store.reading import readable
 from services.kit.db import Connection, Pool
 
 
@@ -25,8 +27,11 @@ async def find_products(pool: Pool, product_ids: Sequence[UUID]) -> dict[UUID, P
     return {row["product_id"]: _product(row) for row in rows}
 
 
-async def list_products(pool: Pool, after: UUID | None, limit: int) -> list[Product]:
-    """The catalogue in order of id, of those behind `after`."""
+async def list_products(
+    pool: Pool, after: UUID | None, limit: int
+) -> list[tuple[UUID, Product | None]]:
+    """The catalogue in order of id, of those behind `after`; None, counted and logged, for a row
+    that cannot be read."""
     rows = await pool.fetch(
         """
         SELECT *
@@ -38,7 +43,10 @@ async def list_products(pool: Pool, after: UUID | None, limit: int) -> list[Prod
         after,
         limit,
     )
-    return [_product(row) for row in rows]
+    return [
+        (row["product_id"], readable("products", row["product_id"], partial(_product, row)))
+        for row in rows
+    ]
 
 
 async def save_newer_products(db: Connection, products: Sequence[Product]) -> None:

@@ -51,12 +51,12 @@ _HEADERS: Final = {
 }
 
 
-def install(app: FastAPI, ops: Ops, tokens: Tokens) -> FastAPI:
+def install(app: FastAPI, ops: Ops, tokens: Tokens, proxies: Proxies) -> FastAPI:
     """Serve the console below /console of `app`; returns its application."""
     console = FastAPI(title="orderflow console", openapi_url=None, redirect_slashes=False)
     console.state.ops = ops
     console.state.tokens = tokens
-    console.state.proxies = Proxies(ops.settings)
+    console.state.proxies = proxies
     for rooms in (sign_in, overview, orders, order, live, bulks, stock, dead_letters, sagas, audit):
         console.include_router(rooms.router)
     console.mount("/static", StaticFiles(directory=STATIC))

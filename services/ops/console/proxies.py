@@ -19,6 +19,7 @@ from services.ops.settings import ProxySettings
 
 class _Checks(NamedTuple):
     jwks_url: str | None
+    jwks_max_age_seconds: float
     jwt_issuer: str | None
     jwt_audience: str | None
     jwt_secret: None = None
@@ -38,8 +39,18 @@ class Proxies:
         }
         self._tokens: Tokens | None = None
         if self._networks:
-            wanted = (settings.oidc_jwks_url, settings.oidc_issuer, settings.oidc_audience)
-            self._tokens = Tokens(_Checks(*wanted))
+            checks = _Checks(
+                settings.oidc_jwks_url,
+                settings.jwks_max_age_seconds,
+                settings.oidc_issuer,
+                settings.oidc_audience,
+            )
+            self._tokens = Tokens(checks, used_by="console")
+
+    async def refresh_keys(self) -> None:
+        """Keep the issuer's keys fresh until cancelled; return at once where no proxy is set."""
+        if self._tokens is not None:
+            await self._tokens.refresh_keys()
 
     async def caller(self, request: Request) -> Caller | None:
         """Whom the request's header is about; None without one.

@@ -40,5 +40,7 @@ async def verdict(
         Seconds, Query(description="orders that changed since are not compared")
     ] = 30,
 ) -> Verdict:
-    """Reads all of it: every hash, every history, and how each order was published last."""
-    return await verify(ops.service.pool, utc_now() - timedelta(seconds=settled_seconds))
+    """Reads all of it: every hash, every history, and how each order was published last. One
+    request at a time; 503 meanwhile."""
+    async with ops.one_proof():
+        return await verify(ops.service.pool, utc_now() - timedelta(seconds=settled_seconds))

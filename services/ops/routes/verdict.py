@@ -24,8 +24,10 @@ async def verdict(
     lag_seconds: Seconds = 10,
 ) -> list[Check]:
     """Reads the whole audit. Each check with what it looked at, how much of it is wrong, and the
-    first findings; orders that changed within `settled_seconds` are not compared."""
+    first findings; orders that changed within `settled_seconds` are not compared. One request at a
+    time; 503 meanwhile."""
     waiting = ops.settings.stuck_after_seconds if waiting_seconds is None else waiting_seconds
     patience = Patience(timedelta(seconds=settled_seconds), timedelta(seconds=waiting), lag_seconds)
     servers = ops.settings.kafka_bootstrap_servers
-    return await check_all(ops.service.pool, servers, utc_now(), patience)
+    async with ops.one_proof():
+        return await check_all(ops.service.pool, servers, utc_now(), patience)

@@ -1,5 +1,6 @@
 """A proxy signs people in: whose header is believed, and that forms stay safe."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from pydantic import ValidationError
 from structlog.testing import capture_logs
 
 from deploy.local.tokens import token
+from services.kit.service import Service
 from services.ops.app import build
 from services.ops.console.session import Session
 from services.ops.settings import OpsSettings
@@ -252,3 +254,23 @@ def test_settings_that_trust_nobody_in_particular_are_refused(
 ) -> None:
     with pytest.raises(ValidationError, match=said):
         settings(**{"oidc_jwks_url": "https://id.example/keys"} | changed)
+
+
+async def test_the_keys_of_both_issuers_are_refreshed_in_the_background(
+    provider: Provider,
+) -> None:
+    """The API's and the console's: no request is needed for the first fetch."""
+    given = {"jwt_secret": None, "jwks_url": provider.url, "oidc_jwks_url": provider.url}
+    service, _app = build(settings(**given))
+    names = ("refresh_signing_keys", "refresh_console_keys")
+    tasks = [asyncio.create_task(_run(service, name)) for name in names]
+    async with asyncio.timeout(30):
+        while provider.asked < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _run(service: Service, task: str) -> None:
+    await service._tasks._calls[task]()
