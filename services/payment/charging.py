@@ -88,11 +88,12 @@ class Charging:
         places = self._circuit.places(limit, time.monotonic())
         if not places:
             return []
+        probing = not self._circuit.closed  # it may open while calls are being claimed
         claimed = await call_queue.claim_calls(pool, places, LEASE, self._fair_share.shares())
         self._fair_share.claimed(claimed)
-        for call in claimed:
-            if self._circuit.claimed(call.order_id, time.monotonic()):
-                CIRCUIT_PROBES.inc()
+        if probing and claimed:
+            self._circuit.probe(claimed[0].order_id, time.monotonic())
+            CIRCUIT_PROBES.inc()
         return claimed
 
     async def _make(self, provider: Provider, call: Call) -> Outcome:

@@ -42,13 +42,10 @@ class Circuit:
             return wanted
         return min(wanted, 1) if now >= self._next_probe_at else 0
 
-    def claimed(self, order_id: UUID, now: float) -> bool:
-        """A call is about to be made. Returns whether it is a probe."""
-        if self._closed:
-            return False
+    def probe(self, order_id: UUID, now: float) -> None:
+        """The call of an order is about to be made as the probe."""
         self._probe = order_id
         self._next_probe_at = now + self._probe_lease
-        return True
 
     def ended(self, order_id: UUID, now: float, *, outage: bool) -> None:
         """A call has its outcome. `outage`: Stripe may be failing as a whole."""
@@ -65,7 +62,7 @@ class Circuit:
         if len(self._failing) >= ORDERS_TO_OPEN:
             self._closed = False
             self._failing.clear()
-            self._pause, self._good_probes = FIRST_PAUSE, 0
+            self._pause, self._good_probes, self._probe = FIRST_PAUSE, 0, None
             self._next_probe_at = now + self._pause
 
     def _judge(self, now: float, *, outage: bool) -> None:

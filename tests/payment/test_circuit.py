@@ -26,7 +26,7 @@ def opened(now: float = 0.0) -> Circuit:
 def probe(circuit: Circuit, now: float, *, outage: bool) -> None:
     order_id = uuid4()
     assert circuit.places(32, now) == 1
-    assert circuit.claimed(order_id, now)
+    circuit.probe(order_id, now)
     assert circuit.places(32, now) == 0, "one probe at a time"
     circuit.ended(order_id, now, outage=outage)
 
@@ -86,6 +86,6 @@ def test_calls_that_began_before_it_opened_say_nothing_of_now(outage: bool) -> N
 
 def test_a_probe_whose_outcome_never_comes_is_followed_by_another() -> None:
     circuit = opened()
-    assert circuit.claimed(uuid4(), FIRST_PAUSE)
+    circuit.probe(uuid4(), FIRST_PAUSE)
     assert circuit.places(32, FIRST_PAUSE + LEASE - 1) == 0
     assert circuit.places(32, FIRST_PAUSE + LEASE) == 1
