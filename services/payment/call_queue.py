@@ -8,6 +8,7 @@ from uuid import UUID
 import orjson
 
 from services.kit.db import Connection, Pool
+from services.payment.fair_share import Shares
 from services.payment.model import Call, CallKind, NewCall
 
 
@@ -40,33 +41,63 @@ async def withdraw_unstarted(db: Connection, order_ids: Collection[UUID]) -> set
     return {row["order_id"] for row in rows}
 
 
-async def claim_calls(pool: Pool, limit: int, lease: timedelta) -> list[Call]:
-    """Take due calls, those that wait longest first, each under a token of its own. When their
+async def claim_calls(
+    db: "Connection | Pool", limit: int, lease: timedelta, shares: Shares
+) -> list[Call]:
+    """Claim due calls by fair shares (`fair_share`), each under a token of its own. When their
     worker dies, the lease ends and they are due again. By the database's clock: those of the
-    replicas may differ."""
-    rows = await pool.fetch(
+    replicas may differ.
+
+    Each class is read from its own place in an index, `limit` rows at most. A row that is locked
+    and not claimed is free again at the end of the statement; other replicas skip it until then.
+    """
+    rows = await db.fetch(
         """
+        WITH ranked AS (
+            SELECT candidate.order_id,
+                   share.queue_class LIKE '%:retry' AS repeat,
+                   (share.in_flight
+                    + row_number() OVER (PARTITION BY share.queue_class
+                                         ORDER BY candidate.next_attempt_at)) / share.weight AS turn
+              FROM unnest($3::text[], $4::float8[], $5::int[])
+                   AS share (queue_class, weight, in_flight)
+             CROSS JOIN LATERAL (SELECT order_id, next_attempt_at
+                                   FROM stripe_calls
+                                  WHERE queue_class = share.queue_class
+                                    AND next_attempt_at <= now()
+                                  ORDER BY next_attempt_at
+                                  LIMIT $1
+                                    FOR UPDATE SKIP LOCKED) AS candidate
+        ), allowed AS (
+            SELECT order_id, turn, repeat,
+                   row_number() OVER (PARTITION BY repeat ORDER BY turn) AS number
+              FROM ranked
+        )
         UPDATE stripe_calls AS call
            SET attempts = attempts + 1,
                tries = tries + 1,
                next_attempt_at = now() + $2,
                lease_token = gen_random_uuid()
           FROM (SELECT order_id
-                  FROM stripe_calls
-                 WHERE next_attempt_at <= now()
-                 ORDER BY next_attempt_at
-                 LIMIT $1
-                   FOR UPDATE SKIP LOCKED) AS due
+                  FROM allowed
+                 WHERE NOT repeat OR number <= $6
+                 ORDER BY turn
+                 LIMIT $1) AS due
           JOIN payments AS payment USING (order_id)
          WHERE call.order_id = due.order_id
         RETURNING call.order_id, call.kind, call.parameters, call.idempotency_key,
                   call.generation, call.look_first, call.attempts, call.tries,
+                  coalesce(extract(epoch FROM now() - call.spent_at), 0)::float8 AS spent_for,
                   extract(epoch FROM now() - call.key_made_at)::float8 AS key_age,
                   call.created_at, call.traceparent, call.lease_token,
                   payment.payment_intent_id
         """,
         limit,
         lease,
+        shares.classes,
+        shares.weights,
+        shares.in_flight,
+        shares.repeats,
     )
     return [_call(row) for row in rows]
 
@@ -108,6 +139,9 @@ async def defer_calls(db: Connection, deferrals: Sequence[Deferral]) -> None:
            SET next_attempt_at = now() + again.pause * interval '1 second',
                last_error = again.error,
                look_first = again.look_first,
+               spent_at = CASE WHEN NOT again.look_first THEN NULL
+                               WHEN NOT call.look_first THEN now()
+                               ELSE coalesce(call.spent_at, now()) END,
                generation = call.generation + again.fresh_key::int,
                tries = CASE WHEN again.fresh_key THEN 0 ELSE call.tries END,
                key_made_at = CASE WHEN again.fresh_key THEN now() ELSE call.key_made_at END,
@@ -125,23 +159,41 @@ async def defer_calls(db: Connection, deferrals: Sequence[Deferral]) -> None:
     )
 
 
+async def bring_forward(db: Connection, order_ids: Collection[UUID]) -> None:
+    """Let calls that wait for Stripe's search go on now: an event told which intent is theirs."""
+    await db.execute(
+        """
+        UPDATE stripe_calls
+           SET next_attempt_at = now()
+         WHERE order_id = ANY($1)
+           AND look_first
+           AND lease_token IS NULL
+           AND next_attempt_at > now()
+        """,
+        list(order_ids),
+    )
+
+
 class Queue(NamedTuple):
+    """The calls of one kind that are decided and not finished. `oldest`: age in seconds."""
+
     waiting: int
     oldest: float
-    """Age in seconds; 0.0 of an empty queue."""
 
 
-async def measure_queue(db: Connection) -> Queue:
-    """The calls that are decided and not finished."""
-    row = await db.fetchrow(
+async def measure_queue(db: Connection) -> dict[CallKind, Queue]:
+    """By kind; a kind without calls has zeros."""
+    rows = await db.fetch(
         """
-        SELECT count(*) AS waiting,
-               coalesce(extract(epoch FROM now() - min(created_at)), 0)::float8 AS oldest
+        SELECT kind,
+               count(*) AS waiting,
+               extract(epoch FROM now() - min(created_at))::float8 AS oldest
           FROM stripe_calls
+         GROUP BY kind
         """
     )
-    assert row is not None  # noqa: S101  # an aggregate has one row
-    return Queue(row["waiting"], row["oldest"])
+    measured = {row["kind"]: Queue(row["waiting"], row["oldest"]) for row in rows}
+    return {kind: measured.get(kind, Queue(0, 0.0)) for kind in CallKind}
 
 
 def _call(row: Any) -> Call:
@@ -153,6 +205,7 @@ def _call(row: Any) -> Call:
         key=key if generation == 1 else f"{key}:{generation}",
         generation=generation,
         look_first=row["look_first"],
+        spent_for=row["spent_for"],
         attempts=row["attempts"],
         tries=row["tries"],
         key_age=row["key_age"],

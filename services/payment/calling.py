@@ -1,9 +1,11 @@
 """One call to Stripe: which question to ask, and what its outcome means for the queue.
 
-A key that Stripe has answered with a stored 500, or that is so old that Stripe may have forgotten
-it, is of no more use: the call's effect is looked for first, and only if it is not there is the
-call made again, under a fresh key. An intent that is known by its id (an event told of it) is
-retrieved, never made twice.
+Whatever is in doubt is repeated under the same key: a 5xx, a time-out, a lost answer. Stripe then
+does it, or gives the answer that it has stored, so a doubtful call costs one call per attempt. Only
+a key that Stripe answers with a stored 500 (the answer says so), or that is so old that Stripe may
+have forgotten it, is spent: the call's effect is looked for first, and only if it is not there is
+the call made again, under a fresh key. An intent whose id is known from an event is retrieved,
+never made twice. No look-up costs more than two calls, whatever else happens in the account.
 """
 
 from datetime import timedelta
@@ -26,7 +28,6 @@ from services.payment.rules import Answer
 _CANCELABLE: Final = "requires_"
 _CLOCKS_DIFFER: Final = timedelta(minutes=5)
 _SHORTEST_PAUSE, _LONGEST_PAUSE = 0.2, 60.0
-_SERVER_ERRORS = 5  # in a row under one key, stored or not: time to look
 
 
 class NotThere:
@@ -72,7 +73,8 @@ async def _look(provider: Provider, call: Call) -> Intent | MadeRefund | NotTher
         refund_id = UUID(call.parameters["refund_id"])
         found = await provider.find_refund(_known(call.payment_intent_id), refund_id)
     elif call.payment_intent_id is None:
-        found = await provider.find_intent(call.order_id, call.created_at - _CLOCKS_DIFFER)
+        since = call.created_at - _CLOCKS_DIFFER
+        found = await provider.find_intent(call.order_id, since, call.spent_for)
     else:
         found = intent = await provider.retrieve_intent(call.payment_intent_id)
         if call.kind is CallKind.CANCEL_INTENT and intent.status.startswith(_CANCELABLE):
@@ -90,11 +92,7 @@ def deferral(call: Call, outcome: StripeRetry | NotThere, chance: float) -> Defe
     """When to repeat a call, and how. `chance`: 0 to 1, spreads the repeats of many calls."""
     if isinstance(outcome, NotThere):
         return Deferral(call, 0.0, "not there; a fresh key is next", fresh_key=True)
-    look_first = (
-        call.look_first
-        or outcome.key_spent
-        or (outcome.server_error and call.tries >= _SERVER_ERRORS)
-    )
+    look_first = call.look_first or outcome.key_spent
     return Deferral(
         call, pause(call.attempts, outcome.retry_after, chance), str(outcome), look_first
     )

@@ -6,7 +6,8 @@ change gets its version and its audit record, and the call that it makes necessa
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 from uuid import UUID
 
 from contracts.audit import PaymentAudited
@@ -17,6 +18,8 @@ from services.kit.work import Work
 from services.payment import call_queue, store
 from services.payment.model import NewCall, Payment, Refund, Verdict
 from services.payment.rules import next_call
+
+_ANSWERED_WITHIN: Final = timedelta(seconds=2)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +102,9 @@ class Changes:
         return verdict
 
     async def save(self) -> bool:
-        """Write what has changed; True if calls were queued."""
+        """Write what has changed; True if there are calls to make."""
         db = self._work.db
+        adopted: list[UUID] = []
         changed: list[Payment] = []
         refunds: list[Refund] = []
         for order_id, payment in self._payments.items():
@@ -108,6 +112,8 @@ class Changes:
             if payment != before:
                 payment.updated_at = self._work.now
                 changed.append(payment)
+                if self._adopted(before, payment):
+                    adopted.append(order_id)
                 refunds += [
                     replace(refund, updated_at=self._work.now)
                     for refund in payment.refunds.values()
@@ -119,7 +125,15 @@ class Changes:
             await store.save_refunds(db, refunds)
         if self._calls:
             await call_queue.queue_calls(db, self._calls)
-        return bool(self._calls)
+        if adopted:
+            await call_queue.bring_forward(db, adopted)
+        return bool(self._calls or adopted)
+
+    def _adopted(self, before: Payment, after: Payment) -> bool:
+        """Whether an event told of the intent that a call of ours is still looking for. Most
+        events come while the call's answer is being recorded: those calls are young."""
+        told = before.payment_intent_id is None and after.payment_intent_id is not None
+        return told and after.calling and self._work.now - after.created_at > _ANSWERED_WITHIN
 
     def _audit(
         self, payment: Payment, cause: Cause, old_status: str | None, reason: str | None = None

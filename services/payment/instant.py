@@ -19,7 +19,7 @@ class InstantProvider:
     async def retrieve_intent(self, intent_id: str) -> Intent:
         return _intent(intent_id)
 
-    async def find_intent(self, order_id: UUID, since: datetime) -> Intent | None:
+    async def find_intent(self, order_id: UUID, since: datetime, spent_for: float) -> Intent | None:
         return None
 
     async def create_refund(

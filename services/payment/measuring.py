@@ -18,10 +18,12 @@ WEBHOOK_SILENCE: Final = Gauge(
     "orderflow_webhook_silence_seconds", "Time without a webhook while customers could pay"
 )
 CALLS_WAITING: Final = Gauge(
-    "orderflow_stripe_calls_waiting", "Calls to Stripe that are decided and not finished"
+    "orderflow_stripe_calls_waiting", "Calls to Stripe that are decided and not finished", ["kind"]
 )
 OLDEST_CALL: Final = Gauge(
-    "orderflow_stripe_calls_oldest_seconds", "Age of the oldest call to Stripe that is not finished"
+    "orderflow_stripe_calls_oldest_seconds",
+    "Age of the oldest call to Stripe that is not finished",
+    ["kind"],
 )
 
 
@@ -29,6 +31,6 @@ async def measure(work: Work) -> None:
     DISPUTES.set(await store.count_disputed(work.db))
     WEBHOOK_GAP.set(await turns.seconds_behind(work.db, "events"))
     WEBHOOK_SILENCE.set(await turns.seconds_of_silence(work.db))
-    waiting, oldest = await call_queue.measure_queue(work.db)
-    CALLS_WAITING.set(waiting)
-    OLDEST_CALL.set(oldest)
+    for kind, queue in (await call_queue.measure_queue(work.db)).items():
+        CALLS_WAITING.labels(kind).set(queue.waiting)
+        OLDEST_CALL.labels(kind).set(queue.oldest)

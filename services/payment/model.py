@@ -37,6 +37,9 @@ class CallKind(StrEnum):
     CREATE_REFUND = "create_refund"
 
 
+RETRY: Final = ":retry"
+"""Ends the queue class of a call that was attempted before; the migration 0109 has it too."""
+
 FailurePolicy = Literal["cancel", "retry"]
 
 
@@ -177,6 +180,8 @@ class Call:
     """The idempotency key in use."""
     generation: int
     look_first: bool
+    spent_for: float
+    """Seconds since the key in use turned out to be spent; 0.0 where it is not known to be."""
     attempts: int
     tries: int
     key_age: float
@@ -186,6 +191,11 @@ class Call:
     payment_intent_id: str | None
     """The payment's intent, where it is known."""
     lease_token: UUID
+
+    @property
+    def queue_class(self) -> str:
+        """The class that it was claimed from; see `fair_share`."""
+        return self.kind if self.attempts == 1 else f"{self.kind}{RETRY}"
 
 
 class Result(StrEnum):

@@ -51,7 +51,7 @@ class StripeRetry(StripeAnswer):
     """It is unknown or known not to have happened: repeat it under the same key.
 
     `key_spent`: the key gives this answer for ever; `server_error`: Stripe's own fault (5xx);
-    `retry_after`: seconds that Stripe asks to wait.
+    `no_answer`: the connection broke or timed out; `retry_after`: seconds to wait at least.
     """
 
     def __init__(
@@ -60,12 +60,20 @@ class StripeRetry(StripeAnswer):
         *,
         retry_after: float | None = None,
         server_error: bool = False,
+        no_answer: bool = False,
         key_spent: bool = False,
     ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.server_error = server_error
+        self.no_answer = no_answer
         self.key_spent = key_spent
+
+    @property
+    def outage(self) -> bool:
+        """Whether Stripe as a whole may be failing. A stored 500 is about one call only: Stripe
+        works, and repeats an old answer."""
+        return self.no_answer or (self.server_error and not self.key_spent)
 
 
 class StripeRefused(StripeAnswer):
@@ -98,8 +106,12 @@ class Provider(Protocol):
         """The intent as it is now, with what its charge has given back."""
         ...
 
-    async def find_intent(self, order_id: UUID, since: datetime) -> Intent | None:
-        """The intent of an order by its metadata, among those made since then."""
+    async def find_intent(self, order_id: UUID, since: datetime, spent_for: float) -> Intent | None:
+        """The intent of an order by its metadata, made since then and before the key was spent.
+        At most one call to Stripe. `spent_for`: seconds since the key last could make an intent.
+
+        Raises StripeRetry also while it is too early to know; `retry_after` says when it is not.
+        """
         ...
 
     async def create_refund(

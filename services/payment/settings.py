@@ -45,6 +45,12 @@ class PaymentSettings(ServiceSettings):
         description="Stripe may forget an idempotency key after 24 h: a call that is older looks "
         "for its effect before it is repeated",
     )
+    stripe_search_delay_seconds: float = Field(
+        default=90,
+        ge=0,
+        description="Stripe's search knows a new intent within a minute: only after so long does "
+        "a search that finds nothing count, and a new key is used",
+    )
 
     reconcile_seconds: float = Field(
         default=60,

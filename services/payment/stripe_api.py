@@ -6,8 +6,7 @@ the same idempotency key, so that a crash and a lost answer are the same case.
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import datetime
 from typing import Any, Final, NoReturn, TypeVar, cast
 from uuid import UUID
 
@@ -27,7 +26,6 @@ from services.payment.settings import PaymentSettings
 
 API_VERSION: Final = "2026-10-28.endive"
 _PAGE = 100  # Stripe's limit
-_SEARCHABLE_AFTER = timedelta(minutes=10)  # normally within one, says docs.stripe.com/search
 
 T = TypeVar("T")
 
@@ -54,15 +52,20 @@ async def connect(
         base_addresses={"api": settings.stripe_api_base} if settings.stripe_api_base else {},
     )
     try:
-        yield StripeApi(client, limiter or limit_calls(settings))
+        yield StripeApi(
+            client, limiter or limit_calls(settings), settings.stripe_search_delay_seconds
+        )
     finally:
         await http.close_async()  # type: ignore[no-untyped-call]
 
 
 class StripeApi:
-    def __init__(self, client: stripe.StripeClient, limiter: AsyncLimiter) -> None:
+    def __init__(
+        self, client: stripe.StripeClient, limiter: AsyncLimiter, search_delay: float
+    ) -> None:
         self._client = client
         self._limiter = limiter
+        self._search_delay = search_delay
 
     async def create_intent(self, order_id: UUID, amount: int, currency: str, key: str) -> Intent:
         made = await self._ask(
@@ -94,41 +97,42 @@ class StripeApi:
         )
         return _intent(found.to_dict())
 
-    async def find_intent(self, order_id: UUID, since: datetime) -> Intent | None:
-        # Stripe's search knows what is older than a minute, and lists are for what is younger: not
-        # finding an intent that exists would make a second one, and a list of a day has no end.
-        searched = datetime.now(UTC) - _SEARCHABLE_AFTER
-        if since < searched:
-            query = f"metadata['order_id']:'{order_id}'"
-            result = await self._ask(
-                lambda: self._client.v1.payment_intents.search_async(
-                    {"query": query, "limit": 1, "expand": ["data.latest_charge"]}
-                )
+    async def find_intent(self, order_id: UUID, since: datetime, spent_for: float) -> Intent | None:
+        # Two calls at most, however busy the account is. Lists are complete at once, but one page
+        # is all that is read: in a quiet account it reaches back to `since` and decides. Otherwise
+        # the search decides, one call, as soon as it can know the intent.
+        early = spent_for < self._search_delay
+        try:
+            page = await (self._newest_intents(since) if early else self._search(order_id))
+        except StripeRefused as error:  # of the look, which says nothing about the payment
+            raise StripeRetry(f"looking for the intent: {error}", key_spent=True) from error
+        for seen in page.data:
+            intent = seen.to_dict()
+            if (intent.get("metadata") or {}).get("order_id") == str(order_id):
+                return _intent(intent)
+        if early and page.has_more:
+            raise StripeRetry(
+                "the intent is not in the newest page: Stripe's search is next",
+                key_spent=True,
+                retry_after=self._search_delay - spent_for,
             )
-            if result.data:
-                return _intent(result.data[0].to_dict())
-        last: str | None = None
-        while True:
-            page = await self._ask(partial(self._intents_since, max(since, searched), last))
-            for seen in page.data:
-                intent = seen.to_dict()
-                if (intent.get("metadata") or {}).get("order_id") == str(order_id):
-                    return _intent(intent)
-            if not page.has_more:
-                return None
-            last = page.data[-1].id
+        return None
 
-    async def _intents_since(
-        self, since: datetime, last: str | None
-    ) -> stripe.ListObject[stripe.PaymentIntent]:
+    async def _newest_intents(self, since: datetime) -> stripe.ListObject[stripe.PaymentIntent]:
         asked: PaymentIntentListParams = {
             "limit": _PAGE,
             "created": {"gte": int(since.timestamp())},
             "expand": ["data.latest_charge"],
         }
-        if last is not None:
-            asked["starting_after"] = last
-        return await self._client.v1.payment_intents.list_async(asked)
+        return await self._ask(lambda: self._client.v1.payment_intents.list_async(asked))
+
+    async def _search(self, order_id: UUID) -> stripe.SearchResultObject[stripe.PaymentIntent]:
+        query = f"metadata['order_id']:'{order_id}'"
+        return await self._ask(
+            lambda: self._client.v1.payment_intents.search_async(
+                {"query": query, "limit": 1, "expand": ["data.latest_charge"]}
+            )
+        )
 
     async def create_refund(
         self, intent_id: str, amount: int, order_id: UUID, refund_id: UUID, key: str
@@ -189,14 +193,14 @@ class StripeApi:
         except stripe.StripeError as error:
             _explain(error)
         except (aiohttp.ClientError, OSError) as error:  # while the answer is being read
-            raise StripeRetry(f"no answer: {error!r}") from error
+            raise StripeRetry(f"no answer: {error!r}", no_answer=True) from error
 
 
 def _explain(error: stripe.StripeError) -> NoReturn:
     status = error.http_status
     message = error.user_message or str(error)
     if status is None:
-        raise StripeRetry(f"no answer: {error.__cause__!r}") from error
+        raise StripeRetry(f"no answer: {error.__cause__!r}", no_answer=True) from error
     headers = error.headers or {}
     if isinstance(error, stripe.IdempotencyError) and status == 400:
         raise StripeRetry(message, key_spent=True) from error

@@ -11,6 +11,7 @@ from tests.faults import (
     poison,
     processes,
     servers,
+    stripe_brownout,
     stripe_faults,
     webhook_faults,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "poison",
     "processes",
     "servers",
+    "stripe_brownout",
     "stripe_faults",
     "webhook_faults",
 ]

@@ -44,6 +44,12 @@ class StandIn:
         counts: dict[str, int] = seen["webhooks"]
         return counts
 
+    async def operations(self) -> Counter[str]:
+        """How often each API operation was called so far."""
+        seen = (await self._client.get(f"{self._url}/requests")).raise_for_status().json()
+        counts = {name: sum(each.values()) for name, each in seen["operations"].items()}
+        return Counter(counts)
+
     async def hold(self, rules: list[dict[str, Any]], seconds: float) -> str:
         """Rules in force until they are used up or time is over; says how often each kind struck.
 

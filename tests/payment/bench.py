@@ -17,6 +17,7 @@ from services.kit.work import Work
 from services.payment import call_queue
 from services.payment.calling import make
 from services.payment.charging import LEASE, Finished, record
+from services.payment.fair_share import FairShare
 from services.payment.handlers import handlers
 from services.payment.instant import InstantProvider
 from services.payment.model import Call, Terms
@@ -186,7 +187,7 @@ class Bench:
         return self._said(work)
 
     async def claim(self, limit: int = 100, lease: timedelta = LEASE) -> list[Call]:
-        return await call_queue.claim_calls(self.pool, limit, lease)
+        return await call_queue.claim_calls(self.pool, limit, lease, FairShare(1_000).shares())
 
     async def record(self, *finished: Finished) -> list[Message]:
         async with self.transaction() as work:

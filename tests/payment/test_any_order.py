@@ -285,6 +285,7 @@ class AnyOrder(RuleBasedStateMachine):
             new.idempotency_key,
             1,
             False,
+            0.0,
             self.tries,
             self.tries,
             0.0,

@@ -9,15 +9,16 @@ from prometheus_client import REGISTRY
 
 from services.payment import turns
 from services.payment.measuring import measure
+from services.payment.model import CallKind
 from services.payment.reconciling import SOURCE
 from tests.payment.bench import Bench, Unpaid, intent_event, request
 from tests.payment.test_handlers import opened, paid
 
 
-async def measured(bench: Bench, name: str) -> float:
+async def measured(bench: Bench, name: str, **labels: str) -> float:
     async with bench.transaction() as work:
         await measure(work)
-    value = REGISTRY.get_sample_value(f"orderflow_{name}")
+    value = REGISTRY.get_sample_value(f"orderflow_{name}", labels)
     assert value is not None
     return value
 
@@ -27,9 +28,17 @@ async def ago(bench: Bench, table: str, column: str, minutes: int) -> None:
     await bench.fetch(f"UPDATE {table} SET {column} = now() - $1 * interval '1 minute'", minutes)
 
 
-async def test_calls_that_wait_are_counted_and_the_oldest_tells_its_age(bench: Bench) -> None:
-    assert await measured(bench, "stripe_calls_waiting") == 0
-    assert await measured(bench, "stripe_calls_oldest_seconds") == 0
+async def test_calls_that_wait_are_counted_by_kind_and_the_oldest_tells_its_age(
+    bench: Bench,
+) -> None:
+    async def waiting(kind: CallKind = CallKind.CREATE_INTENT) -> float:
+        return await measured(bench, "stripe_calls_waiting", kind=kind)
+
+    async def oldest(kind: CallKind = CallKind.CREATE_INTENT) -> float:
+        return await measured(bench, "stripe_calls_oldest_seconds", kind=kind)
+
+    assert await waiting() == 0
+    assert await oldest() == 0
     await bench.hear(*(request(uuid4()) for _ in range(3)))
     await bench.fetch(
         """
@@ -37,13 +46,15 @@ async def test_calls_that_wait_are_counted_and_the_oldest_tells_its_age(bench: B
          WHERE order_id = (SELECT min(order_id::text)::uuid FROM stripe_calls)
         """
     )
-    assert await measured(bench, "stripe_calls_waiting") == 3
-    assert 300 <= await measured(bench, "stripe_calls_oldest_seconds") < 360
+    assert await waiting() == 3
+    assert 300 <= await oldest() < 360
+    assert await waiting(CallKind.CANCEL_INTENT) == 0
+    assert await oldest(CallKind.CANCEL_INTENT) == 0
     await bench.claim()  # one that is being made has not been answered yet
-    assert await measured(bench, "stripe_calls_waiting") == 3
+    assert await waiting() == 3
     await bench.call(Unpaid())
-    assert await measured(bench, "stripe_calls_waiting") == 0
-    assert await measured(bench, "stripe_calls_oldest_seconds") == 0
+    assert await waiting() == 0
+    assert await oldest() == 0
 
 
 async def test_a_quiet_shop_is_not_a_silent_stripe(bench: Bench) -> None:

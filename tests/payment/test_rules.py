@@ -72,6 +72,7 @@ def call(kind: CallKind = CallKind.CREATE_INTENT, *, tries: int = 1, attempts: i
         key="key",
         generation=1,
         look_first=False,
+        spent_for=0.0,
         attempts=attempts,
         tries=tries,
         key_age=0.0,
@@ -478,7 +479,7 @@ def test_pauses_grow_and_honour_retry_after(
     [
         (StripeRetry("timeout"), 9, False),
         (StripeRetry("500", server_error=True), 1, False),
-        (StripeRetry("500", server_error=True), 5, True),
+        (StripeRetry("500", server_error=True), 50, False),
         (StripeRetry("500", server_error=True, key_spent=True), 2, True),
     ],
 )

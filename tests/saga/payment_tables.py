@@ -69,6 +69,7 @@ class QueuedCall:
     next_attempt_at: datetime
     generation: int = 1
     look_first: bool = False
+    spent_at: datetime | None = None
     attempts: int = 0
     tries: int = 0
     lease: UUID | None = None
@@ -117,6 +118,7 @@ class PaymentDatabase(PaymentTables):
             key=new.idempotency_key + repeated,
             generation=call.generation,
             look_first=call.look_first,
+            spent_for=(self.now - (call.spent_at or self.now)).total_seconds(),
             attempts=call.attempts,
             tries=call.tries,
             key_age=(self.now - call.key_made_at).total_seconds(),
@@ -137,10 +139,17 @@ class PaymentDatabase(PaymentTables):
             if self._is_ours(again.call):
                 row = self.calls[again.call.order_id]
                 row.next_attempt_at = self.now + timedelta(seconds=again.pause)
+                if again.look_first and not row.look_first:
+                    row.spent_at = self.now
                 row.look_first = again.look_first
                 row.lease = None
                 if again.fresh_key:
                     row.generation, row.tries, row.key_made_at = row.generation + 1, 0, self.now
+
+    async def bring_forward(self, order_ids: Collection[UUID]) -> None:
+        for row in (self.calls[id_] for id_ in order_ids if id_ in self.calls):
+            if row.look_first and row.lease is None:
+                row.next_attempt_at = min(row.next_attempt_at, self.now)
 
     def _is_ours(self, call: Call) -> bool:
         row = self.calls.get(call.order_id)

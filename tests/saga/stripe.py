@@ -137,7 +137,7 @@ class StripeInMemory:
     async def retrieve_intent(self, intent_id: str) -> Intent:
         return self._asked(self._find(intent_id).shown(with_charge=True))
 
-    async def find_intent(self, order_id: UUID, since: datetime) -> Intent | None:
+    async def find_intent(self, order_id: UUID, since: datetime, spent_for: float) -> Intent | None:
         found = [intent for intent in self.intents if intent.order_id == order_id]
         return self._asked(found[0].shown(with_charge=True) if found else None)
 

@@ -47,6 +47,7 @@ class StandinProcess:
             "STANDIN_SEED": "1",
             "STANDIN_SETTLEMENT_DELAY": "0.2",
             "STANDIN_WEBHOOK_BACKOFF": "0.05",
+            "STANDIN_SEARCH_DELAY": "0",
             **settings,
         }
         self._transport = stripe.AIOHTTPClient(timeout=10)

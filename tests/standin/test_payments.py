@@ -1,9 +1,11 @@
 """Payments from the first call to the money: what the SDK gets, and which events follow."""
 
+from pathlib import Path
+
 import pytest
 import stripe
 
-from tests.standin.process import StandinProcess
+from tests.standin.process import StandinProcess, running
 from tests.standin.receiver import Receiver
 
 DECLINES = [
@@ -210,3 +212,13 @@ async def test_an_intent_is_found_by_its_order(standin: StandinProcess) -> None:
     )
 
     assert [one.id for one in found.data] == [intent.id]
+
+
+async def test_search_lags_behind_and_the_list_does_not(tmp_path: Path) -> None:
+    async with running(tmp_path / "stripe.sqlite3", STANDIN_SEARCH_DELAY="3600") as standin:
+        intent = await standin.open("order-not-indexed")
+        found = await standin.intents.search_async(
+            {"query": "metadata['order_id']:'order-not-indexed'"}
+        )
+        listed = await standin.intents.list_async({"limit": 1})
+    assert (found.data, [one.id for one in listed.data]) == ([], [intent.id])

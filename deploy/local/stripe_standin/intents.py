@@ -134,8 +134,8 @@ def list_(session: Session, _: str, params: Json) -> Json:
 
 
 def search(session: Session, _: str, params: Json) -> Json:
-    """GET /v1/payment_intents/search by `metadata['order_id']:'...'`; at Stripe, results are up
-    to a minute old, here they never are."""
+    """GET /v1/payment_intents/search by `metadata['order_id']:'...'`. As at Stripe, the index lags
+    behind: an intent is found when it is `standin_search_delay` seconds old."""
     given = read(params, {"query": text, "limit": lists.limit}, required=("query",))
     match = re.fullmatch(r"""metadata\[(['"])order_id\1\]\s*:\s*(['"])(.*)\2""", given["query"])
     if not match:
@@ -143,10 +143,14 @@ def search(session: Session, _: str, params: Json) -> Json:
     rows = session.db.execute(
         """
         SELECT created, seq, body FROM objects
-        WHERE order_id = ? AND kind = 'payment_intent'
+        WHERE order_id = ? AND kind = 'payment_intent' AND created <= ?
         ORDER BY created DESC, seq DESC LIMIT ?
         """,
-        (match[3], given.get("limit", 10) + 1),
+        (
+            match[3],
+            session.time - session.settings.standin_search_delay,
+            given.get("limit", 10) + 1,
+        ),
     ).fetchall()
     part = lists.Window("", [], given.get("limit", 10), backwards=False)
     found = part.answer("/v1/payment_intents/search", rows, lists.parsed)

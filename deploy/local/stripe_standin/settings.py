@@ -33,6 +33,9 @@ class Settings(BaseSettings):
         1.0, description="How long bank debits, pending and failing refunds take to settle"
     )
     standin_idempotency_ttl: float = 86_400.0
+    standin_search_delay: float = Field(
+        30.0, ge=0, description="How long a new intent is unknown to search; at Stripe up to 60 s"
+    )
     standin_keep: int = Field(
         200_000, ge=1, description="Finished payment intents kept; five times as many events"
     )
