@@ -31,7 +31,7 @@ class OrderAudited(Message, type="audit.order-changed.v1", topic=AUDIT_ORDER):
     amount_settled: int | None = None
     """What staff gave back outside Stripe; None where they settled nothing."""
     refused_refund: str | None = None
-    """Why Stripe refused a refund for good: the order needs a decision. None where it needs none."""
+    """Why Stripe refused a refund for good, so that staff have to decide; else None."""
     refused_amount: int | None = None
     """How much of the money the decision is about, in minor units."""
     changed_by: str

@@ -162,7 +162,7 @@ class RetryRefund(Message, type="order.retry-refund.v1", topic=ORDER_COMMANDS):
 
 
 class SettleRefund(Message, type="order.settle-refund.v1", topic=ORDER_COMMANDS):
-    """Staff settled outside Stripe what Stripe refused to refund: by bank transfer, a voucher, or an
+    """Staff settled outside Stripe what Stripe refused to refund: by transfer, a voucher, or an
     agreement (`amount` 0 when nothing is owed). It ends the decision that the order needs.
 
     `restock` says whether the goods go back on sale when the order ends by this; None restocks what

@@ -40,9 +40,9 @@ class CancelPayment(Message, type="payment.cancel-payment.v1", topic=PAYMENT_COM
 class RefundPayment(Message, type="payment.refund-payment.v1", topic=PAYMENT_COMMANDS):
     """Give money back. Answered by PaymentRefunded, PaymentPartiallyRefunded or RefundFailed.
 
-    `refund_id` is the business key: one decision to refund. The same id is never refunded twice, and
-    one that was refused for good stays so: it is answered again, not tried again. `amount` None
-    refunds whatever is left; when nothing is left, that is answered as done.
+    `refund_id` is the business key: one decision to refund. The same id is never refunded twice,
+    and one that was refused for good stays so: it is answered again, not tried again. `amount`
+    None refunds whatever is left; when nothing is left, that is answered as done.
     """
 
     order_id: UUID

@@ -1,8 +1,8 @@
 """The refunds that an order has asked for, and what became of each. Pure.
 
-One decision to refund is one entry with one id, for as long as it is under way: a time-out asks for
-the same refund again. Each entry keeps what staff said about the goods, so that refunds that overlap
-do not lose it.
+One decision to refund is one entry with one id, for as long as it is under way: a time-out asks
+for the same refund again. Each entry keeps what staff said about the goods, so that refunds that
+overlap do not lose it.
 """
 
 from dataclasses import dataclass, replace

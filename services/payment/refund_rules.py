@@ -9,9 +9,10 @@ way to the customer, and takes it back when it fails. So:
 - sums grow until a refund fails. From then on they can fall, an event's sum may be older than the
   failure, and so they are asked for: `check_requested` makes the next call retrieve the intent.
 
-A refund that fails for a time (`_TEMPORARY`) is made anew when its business key is asked again, under
-a new key. One that fails for good stays failed, and is said to have failed whenever it is asked:
-people decide, and another try has another business key. What is not known to pass is for good.
+A refund that fails for a time (`_TEMPORARY`) is made anew when its business key is asked again,
+under a new key. One that fails for good stays failed, and is said to have failed whenever it is
+asked: staff decide, and another try has another business key. A failure that is not known to pass
+is for good.
 """
 
 from dataclasses import replace
@@ -66,14 +67,11 @@ def _refund(payment: Payment, command: RefundPayment, now: datetime) -> list[Mes
         return [replies.refund_failed(payment, command.refund_id, "The payment has not succeeded.")]
     left = max(0, payment.left_to_refund - command.settled_outside)
     amount = left if command.amount is None else command.amount
-    if amount > left:
-        message = _too_much(amount, left, payment.currency)
-        return [replies.refund_failed(payment, command.refund_id, message, final=True)]
     if amount == 0:
         # All back already, or about to be: that refund's answer is this one's.
         about_to_be = any(refund.to_make for refund in payment.refunds.values())
         return [] if about_to_be else [replies.gone_back(payment, command.refund_id)]
-    payment.refunds[command.refund_id] = Refund(
+    wanted = Refund(
         refund_id=command.refund_id,
         order_id=payment.order_id,
         amount=amount,
@@ -82,7 +80,11 @@ def _refund(payment: Payment, command: RefundPayment, now: datetime) -> list[Mes
         created_at=known.created_at if known else now,
         updated_at=now,
     )
-    return []
+    if amount > left:  # kept, so that it stays refused when there is more to refund later
+        message = _too_much(amount, left, payment.currency)
+        wanted = replace(wanted, status=RefundStatus.FAILED, failure_message=message, final=True)
+    payment.refunds[command.refund_id] = wanted
+    return [_failure(payment, wanted)] if wanted.final else []
 
 
 def _failure(payment: Payment, known: Refund) -> Message:

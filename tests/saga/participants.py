@@ -140,7 +140,9 @@ class Payment:
                 payment_version=self.version,
             )
         left = self.amount - self.refunded - self.lost if self.state == "succeeded" else 0
-        wanted = max(0, left - message.settled_outside) if message.amount is None else message.amount
+        wanted = (
+            max(0, left - message.settled_outside) if message.amount is None else message.amount
+        )
         if message.refund_id not in self.refunds:
             again = message.refund_id in self.refused
             if wanted > left or again or (self.refuses and wanted):
@@ -189,9 +191,7 @@ class Payment:
         if rng.random() < 0.5:
             self.lost = self.kept
             return [self._refunded(order_id)]
-        return [
-            RefundPossible(order_id=order_id, message="won", payment_version=self.version)
-        ]
+        return [RefundPossible(order_id=order_id, message="won", payment_version=self.version)]
 
     def happens_at_stripe(self, order_id: UUID, rng: random.Random) -> list[Message]:
         """Something that the customer, the bank or a colleague at Stripe's dashboard does."""

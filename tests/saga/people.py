@@ -168,10 +168,10 @@ class People(RuleBasedStateMachine):
     def somebody_cancels_in_the_dashboard(self, which: int) -> None:
         self.world.stripe.move(one_of(self.intents(*BY_CARD), which), "canceled")
 
-    @when(lambda self: self.with_money)
+    @when(lambda self: self.refundable)
     @rule(which=pick, part=st.booleans())
     def somebody_refunds_in_the_dashboard(self, which: int, part: bool) -> None:
-        intent = one_of(self.with_money, which)
+        intent = one_of(self.refundable, which)
         self.world.stripe.give_back(intent, min(PART, intent.kept) if part else intent.kept)
 
     @when(lambda self: self.disputable)
@@ -224,6 +224,10 @@ class People(RuleBasedStateMachine):
     @property
     def disputable(self) -> list[StripeIntent]:
         return [it for it in self.world.stripe.intents if it.kept and it.dispute in DISPUTE_GOES_ON]
+
+    @property
+    def refundable(self) -> list[StripeIntent]:
+        return [it for it in self.with_money if it.refusal_now is None]
 
     @property
     def with_money(self) -> list[StripeIntent]:

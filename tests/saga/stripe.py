@@ -79,8 +79,6 @@ class StripeIntent:
     dispute: str | None = None
     """Its status; one dispute at most."""
     disputed: int = 0
-    lost: int = 0
-    """What a lost dispute took back."""
     refusal: tuple[str, str | None] | None = None
     """Message and code with which every refund is refused."""
     refunds: list[ChargeRefund] = field(default_factory=list)
@@ -92,6 +90,11 @@ class StripeIntent:
     @property
     def refunded(self) -> int:
         return sum(refund.amount for refund in self.refunds if not refund.failed)
+
+    @property
+    def lost(self) -> int:
+        """What a lost dispute took of the money, besides what was given back."""
+        return min(self.disputed, self.received - self.refunded) if self.dispute == "lost" else 0
 
     @property
     def kept(self) -> int:
@@ -258,7 +261,6 @@ class StripeInMemory:
         if status in DISPUTE_OPEN and before not in DISPUTE_OPEN:
             self._emit_dispute("funds_withdrawn", intent)
         if status in ("won", "lost", "warning_closed"):
-            intent.lost = min(intent.disputed, intent.kept) if status == "lost" else 0
             self._emit_dispute("closed", intent)
         elif before is not None:
             self._emit_dispute("updated", intent)

@@ -123,9 +123,7 @@ def test_a_refund_of_a_disputed_charge_is_tried_once_and_waits_for_a_decision() 
 def test_a_refused_refund_is_not_tried_again_because_its_command_comes_again() -> None:
     story = Story().is_disputed().asks(CANCEL, settle(2000)).is_disputed("won")
     command = next(
-        sent
-        for sent in story.world.network.published
-        if sent.type == RefundPayment.wire_type
+        sent for sent in story.world.network.published if sent.type == RefundPayment.wire_type
     )
     story.world.network.late.append(command._replace(message_id=str(new_message_id())))
     story.all_arrives()

@@ -165,9 +165,7 @@ async def _dispute(standin: Standin, request: Request, body: Any) -> Any:
         if "/payment_intents/" in request.url.path:
             id_ = session.get("payment_intent", id_)["latest_charge"] or ""
         charge = session.get("charge", id_)
-        return disputes.open_(
-            session, charge, asked.reason, asked.amount, inquiry=asked.inquiry
-        )
+        return disputes.open_(session, charge, asked.reason, asked.amount, inquiry=asked.inquiry)
 
     return await standin.run(work)
 
