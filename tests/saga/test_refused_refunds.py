@@ -17,7 +17,7 @@ from contracts.order import (
     RetryRefund,
     SettleRefund,
 )
-from contracts.payment import RefundPayment
+from contracts.payment import CheckPayment, RefundPayment
 from services.order.order import Order, State
 from services.payment.model import RefundStatus
 from tests.saga.agreement import check_always, check_at_rest
@@ -220,6 +220,14 @@ def test_a_refund_that_the_bank_sends_back_needs_a_decision() -> None:
     story.time_passes(days=30)
     story.stands_at("cancelled", "paid", stock=3)
     story.asks(RETRY).stands_at("cancelled", "refunded", stock=3).is_settled()
+
+
+def test_repeated_news_of_the_payment_is_no_decision() -> None:
+    story = Story()
+    story.intent.refusal = ("This charge cannot be refunded.", "charge_not_refundable")
+    story.asks(CANCEL, CheckPayment(**OF_STAFF))
+    assert len(story.world.payments.refunds) == 1
+    assert story.order.refused_refund
 
 
 def test_a_charge_that_is_refunded_already_needs_no_decision() -> None:
