@@ -26,6 +26,14 @@ class OrderAudited(Message, type="audit.order-changed.v1", topic=AUDIT_ORDER):
     total: int | None
     currency: Currency | None
     amount_refunded: int = 0
+    amount_lost: int = 0
+    """What the customer's bank took back by disputes that were lost."""
+    amount_settled: int | None = None
+    """What staff gave back outside Stripe; None where they settled nothing."""
+    refused_refund: str | None = None
+    """Why Stripe refused a refund for good, so that staff have to decide; else None."""
+    refused_amount: int | None = None
+    """How much of the money the decision is about, in minor units."""
     changed_by: str
     reason: str | None
     admin_notes: str | None
@@ -83,6 +91,8 @@ class PaymentAudited(Message, type="audit.payment-changed.v1", topic=AUDIT_PAYME
     currency: Currency
     amount_received: int
     amount_refunded: int
+    amount_lost: int = 0
+    """What the customer's bank took back by disputes that were lost."""
     changed_by: str
     """`stripe:evt_...` for a webhook, `stripe:call` for an answer, or the asking service."""
     reason: str | None

@@ -151,6 +151,32 @@ class RetryOrder(Message, type="order.retry-order.v1", topic=ORDER_COMMANDS):
     reason: Annotated[str, Field(min_length=1, max_length=500)]
 
 
+class RetryRefund(Message, type="order.retry-refund.v1", topic=ORDER_COMMANDS):
+    """Staff want what Stripe refused for good to be refunded once more: a new refund, with the
+    amount and the choice about the stock of the refused one. Refused where no refund waits for a
+    decision."""
+
+    order_id: UUID
+    requested_by: Annotated[str, Field(min_length=1, max_length=255)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
+class SettleRefund(Message, type="order.settle-refund.v1", topic=ORDER_COMMANDS):
+    """Staff settled outside Stripe what Stripe refused to refund: by transfer, a voucher, or an
+    agreement (`amount` 0 when nothing is owed). It ends the decision that the order needs.
+
+    `restock` says whether the goods go back on sale when the order ends by this; None restocks what
+    has not been shipped. The stock of a cancelled order is back already. Refused where no refund
+    waits for a decision, or less than `amount` is left to give back.
+    """
+
+    order_id: UUID
+    amount: MinorUnits
+    restock: bool | None = None
+    requested_by: Annotated[str, Field(min_length=1, max_length=255)]
+    reason: Annotated[str, Field(min_length=1, max_length=500)]
+
+
 # -- events ------------------------------------------------------------------------------------
 
 

@@ -40,13 +40,16 @@ class CancelPayment(Message, type="payment.cancel-payment.v1", topic=PAYMENT_COM
 class RefundPayment(Message, type="payment.refund-payment.v1", topic=PAYMENT_COMMANDS):
     """Give money back. Answered by PaymentRefunded, PaymentPartiallyRefunded or RefundFailed.
 
-    `refund_id` is the business key: the same id is never refunded twice. `amount` None refunds
-    whatever is left; when nothing is left, that is answered as done.
+    `refund_id` is the business key: one decision to refund. The same id is never refunded twice,
+    and one that was refused for good stays so: it is answered again, not tried again. `amount`
+    None refunds whatever is left; when nothing is left, that is answered as done.
     """
 
     order_id: UUID
     refund_id: UUID
     amount: Annotated[int, Field(gt=0, strict=True)] | None = None
+    settled_outside: MinorUnits = 0
+    """What staff gave back outside Stripe: it is not left to refund."""
     reason: str
 
 
@@ -113,16 +116,24 @@ class PaymentRefunded(Message, type="payment.payment-refunded.v1", topic=PAYMENT
 
     order_id: UUID
     amount_refunded: MinorUnits
+    amount_lost: MinorUnits = 0
+    """What the customer's bank took back by disputes that were lost, cumulative."""
+    refund_id: UUID | None = None
+    """The refund that is made; None where the news is not the answer to one."""
     payment_version: int
 
 
 class PaymentPartiallyRefunded(
     Message, type="payment.payment-partially-refunded.v1", topic=PAYMENT_EVENTS
 ):
-    """Some of the money is back; `amount_refunded` is cumulative."""
+    """Some of the money is back, or the refund of some; `amount_refunded` is cumulative."""
 
     order_id: UUID
     amount_refunded: MinorUnits
+    amount_lost: MinorUnits = 0
+    """What the customer's bank took back by disputes that were lost, cumulative."""
+    refund_id: UUID | None = None
+    """The refund that is made; None where the news is not the answer to one."""
     payment_version: int
 
 
@@ -132,5 +143,21 @@ class RefundFailed(Message, type="payment.refund-failed.v1", topic=PAYMENT_EVENT
     order_id: UUID
     refund_id: UUID | None
     message: str
+    code: str | None = None
+    """Stripe's error code or failure reason, e.g. `charge_disputed`."""
+    final: bool = False
+    """Asked again, Stripe would say the same: staff have to decide. Otherwise the refund can be
+    asked for again under the same id."""
     amount_refunded: MinorUnits
+    amount_lost: MinorUnits = 0
+    """What the customer's bank took back by disputes that were lost, cumulative."""
+    payment_version: int
+
+
+class RefundPossible(Message, type="payment.refund-possible.v1", topic=PAYMENT_EVENTS):
+    """A dispute ended in the shop's favour: a refund that was refused because of it can be asked
+    for again, under another `refund_id`."""
+
+    order_id: UUID
+    message: str
     payment_version: int

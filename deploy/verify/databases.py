@@ -75,7 +75,8 @@ async def _orders(dsn: str, evidence: Evidence) -> None:
         dsn,
         """
         SELECT id::text, customer_id, status, payment_status, saga_state, version, total, currency,
-               amount_refunded, stuck_since, admin_notes, expires_at,
+               amount_refunded, amount_lost, amount_settled, refused_refund, stuck_since,
+               admin_notes, expires_at,
                (SELECT json_object_agg(product_id, pieces)
                   FROM (SELECT line ->> 'product_id' AS product_id,
                                sum((line ->> 'quantity')::int) AS pieces
@@ -143,7 +144,7 @@ async def _payments(dsn: str, evidence: Evidence) -> None:
         dsn,
         """
         SELECT order_id::text, status, payment_intent_id, amount, currency, amount_received,
-               amount_refunded, version, problem
+               amount_refunded, coalesce(amount_lost, 0) AS amount_lost, version, problem
           FROM payments
         """,
     ):

@@ -21,6 +21,8 @@ HEEDED = (
     "payment_intent.payment_failed",
     "payment_intent.canceled",
     "charge.refunded",
+    "charge.dispute.created",
+    "charge.dispute.closed",
 )
 """Types that change an order or a payment; each of them must be known to the payment service."""
 

@@ -54,6 +54,8 @@ _OF_A_BULK: Final = {
     Action.CANCEL: Task.CANCEL_ORDERS,
     Action.REFUND: Task.REFUND_ORDERS,
     Action.RETRY: Task.RETRY_ORDERS,
+    Action.RETRY_REFUND: Task.REFUND_ORDERS,
+    Action.SETTLE_REFUND: Task.REFUND_ORDERS,
 }
 
 

@@ -6,7 +6,15 @@ from typing import Any
 from uuid import UUID
 
 from contracts.message import Message, new_message_id
-from contracts.order import CancelOrder, ChangeOrderStatus, OrderStatus, RefundOrder, RetryOrder
+from contracts.order import (
+    CancelOrder,
+    ChangeOrderStatus,
+    OrderStatus,
+    RefundOrder,
+    RetryOrder,
+    RetryRefund,
+    SettleRefund,
+)
 from services.kit.db import Connection
 from services.kit.work import Work
 from services.ops.asking import OtherRequest, check_new
@@ -24,6 +32,8 @@ class Action(StrEnum):
     CANCEL = "cancel"
     REFUND = "refund"
     RETRY = "retry"
+    RETRY_REFUND = "retry_refund"
+    SETTLE_REFUND = "settle_refund"
 
 
 class UnknownOrders(ValueError):  # noqa: N818  # an answer more than an error
@@ -83,5 +93,9 @@ def _command(bulk: Bulk, order_id: UUID) -> Message:
             return RefundOrder(**who, amount=bulk.amount, restock=bulk.restock)
         case Action.RETRY:
             return RetryOrder(**who)
+        case Action.RETRY_REFUND:
+            return RetryRefund(**who)
+        case Action.SETTLE_REFUND:
+            return SettleRefund(**who, amount=bulk.amount or 0, restock=bulk.restock)
         case action:
             return ChangeOrderStatus(**who, status=OrderStatus(action.value))

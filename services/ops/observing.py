@@ -20,6 +20,8 @@ from contracts.order import (
     OrderUpdated,
     RefundOrder,
     RetryOrder,
+    RetryRefund,
+    SettleRefund,
 )
 from contracts.payment import RefundFailed, RefundPayment
 from services.kit.messages import Incoming, Record, Unreadable, storable
@@ -40,7 +42,8 @@ from services.ops.store import (
 
 Audited = OrderAudited | OrderWaits | InventoryAudited | PaymentAudited
 _BY_STAFF = frozenset(
-    command.wire_type for command in (CancelOrder, ChangeOrderStatus, RefundOrder)
+    command.wire_type
+    for command in (CancelOrder, ChangeOrderStatus, RefundOrder, RetryRefund, SettleRefund)
 )
 
 

@@ -33,9 +33,13 @@ _PLAIN: Final = (
     *("payment_status", "saga_state", "intent_status", "version", "amount", "total", "currency"),
     *("amount_received", "amount_refunded", "quantity", "payment_intent_id", "refund_id", "code"),
     *("id", "parked_id", "attempts", "restock", "rounds"),
+    *("amount_lost", "amount_settled", "settled_outside", "refused_amount", "final"),
 )
 # Written by people, or by programs that quote what people wrote.
-_FREE_TEXT: Final = ("message", "reason", "problem", "changed_by", "requested_by", "updated_by")
+_FREE_TEXT: Final = (
+    *("message", "reason", "problem", "changed_by", "requested_by", "updated_by"),
+    "refused_refund",
+)
 _COUNTED: Final = ("lines", "items", "moves", "problems")
 _NESTED: Final = ("object",)  # of a Stripe event
 

@@ -17,6 +17,7 @@ from services.kit.service import Service
 from services.kit.work import Work
 from services.order import store
 from services.order.deadlines import Timing
+from services.order.decisions import count_undecided
 from services.order.handlers import OrderHandlers
 from services.order.order import State
 from services.order.settings import OrderSettings
@@ -58,5 +59,7 @@ def build(settings: OrderSettings) -> Service:
     @service.every(seconds=30, name="count_stuck")
     async def stuck(work: Work) -> None:
         await count_stuck(work)
+
+    service.every(seconds=30, name="count_undecided")(count_undecided)
 
     return service

@@ -1,13 +1,13 @@
 """The commands that the saga sends, each made from the order as it has become."""
 
 from collections.abc import Callable
-from uuid import uuid5
 
 from contracts.inventory import CommitStock, ReserveStock, RestoreStock
 from contracts.message import Message
 from contracts.payment import CancelPayment, RefundPayment, RequestPayment
 from services.order.events import Event, RefundPart
 from services.order.order import Order
+from services.order.refunds import rest_under_way
 
 Command = Callable[[Order, Event], Message]
 
@@ -40,11 +40,13 @@ def cancel_payment(order: Order, _event: Event) -> Message:
 
 
 def refund_rest(order: Order, _event: Event) -> Message:
-    # Asked again, it is the same refund; once the order has heard of a change, there may be another
-    # rest: a bank may send back what was refunded before.
+    rest = rest_under_way(order.refunds)
+    if rest is None:
+        raise ValueError(f"order {order.id} has no refund under way: `advance` begins one")
     return RefundPayment(
         order_id=order.id,
-        refund_id=uuid5(order.id, f"rest:{order.payment_version}"),
+        refund_id=rest.refund_id,
+        settled_outside=order.amount_settled or 0,
         reason=order.reason or "refunded",
     )
 

@@ -1,21 +1,12 @@
-"""What an order can hear, besides the messages of inventory and payment.
+"""The events of the saga's table, besides the messages of inventory and payment.
 
-Person's commands come over the wire in a form that suits people; here they become the events that
-the saga's table knows. Whatever depends on more than the order's state is decided here, so that
-the table needs no branches.
+`understanding` makes them from messages.
 """
 
 from dataclasses import dataclass
 from uuid import UUID
 
 from contracts.inventory import StockRejected, StockReserved, StockRestored
-from contracts.message import Message
-from contracts.order import (
-    CancelOrder,
-    ChangeOrderStatus,
-    OrderStatus,
-    RefundOrder,
-)
 from contracts.payment import (
     PaymentCanceled,
     PaymentFailed,
@@ -25,6 +16,7 @@ from contracts.payment import (
     PaymentSucceeded,
     PaymentUpdated,
     RefundFailed,
+    RefundPossible,
 )
 
 
@@ -75,10 +67,33 @@ class RefundKeepStock(Asked):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundPart(Asked):
-    """Give back `amount` minor units; `refund_id` makes it happen once."""
+    """Give back `amount` minor units; `refund_id` makes it happen once. `restock` counts when this
+    and other refunds together have given everything back. `again`: it replaces what was refused."""
 
     refund_id: UUID
     amount: int
+    restock: bool | None = None
+    again: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SettlePart(Asked):
+    """Staff gave `amount` minor units back outside Stripe, in place of what Stripe refused."""
+
+    amount: int
+    restock: bool | None = None
+
+
+class SettleAll(SettlePart):
+    """... which is all that was left: restock what has not been shipped."""
+
+
+class SettleAndRestock(SettlePart):
+    """... all that was left; the goods are back on the shelf, or never left it."""
+
+
+class SettleKeepStock(SettlePart):
+    """... all that was left; the goods do not come back."""
 
 
 class Impossible(Asked):
@@ -95,6 +110,58 @@ class ReservationExpired:
     """The customer had the stock long enough without paying."""
 
 
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """News of money that is older than what is known, or repeats it."""
+
+    news: PaymentSucceeded | PaymentRefunded
+
+
+@dataclass(frozen=True, slots=True)
+class RefundedAndRestock:
+    """All the money of an order in fulfilment is back, and staff said that the goods are, too."""
+
+    news: PaymentRefunded
+
+
+@dataclass(frozen=True, slots=True)
+class RefundedKeepStock:
+    """All the money of an order in fulfilment is back, and staff said that the goods stay out."""
+
+    news: PaymentRefunded
+
+
+@dataclass(frozen=True, slots=True)
+class RefundRefused:
+    """Stripe refused for good the refund that the order waits for."""
+
+    news: RefundFailed
+
+
+class RefusedWhenConfirmed(RefundRefused):
+    """... while the order stood at confirmed, and so goes on from there."""
+
+
+class RefusedWhenProcessing(RefundRefused):
+    pass
+
+
+class RefusedWhenShipped(RefundRefused):
+    pass
+
+
+class RefusedWhenDelivered(RefundRefused):
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RefundOwed:
+    """A refund that was refused has become possible, and the order has ended without its goods:
+    the customer is to have the money without another decision."""
+
+    news: RefundPossible
+
+
 InventoryEvent = StockReserved | StockRejected | StockRestored
 PaymentEvent = (
     PaymentIntentCreated
@@ -105,48 +172,8 @@ PaymentEvent = (
     | PaymentRefunded
     | PaymentPartiallyRefunded
     | RefundFailed
+    | RefundPossible
 )
-Event = InventoryEvent | PaymentEvent | Asked | StepTimedOut | ReservationExpired
-
-_STATUS_EVENTS: dict[OrderStatus, type[Asked]] = {
-    OrderStatus.PROCESSING: StartProcessing,
-    OrderStatus.SHIPPED: Ship,
-    OrderStatus.DELIVERED: Deliver,
-    OrderStatus.ARCHIVED: Archive,
-    OrderStatus.CANCELLED: StaffCancels,
-    OrderStatus.REFUNDED: RefundAll,
-}
-
-
-def understand(message: Message, message_id: UUID, *, paid: bool, refundable: int) -> Event:
-    """What a message means to an order whose payment stands so; `refundable` is in minor units."""
-    match message:
-        case CancelOrder():
-            asked = StaffCancels if message.by_staff else CustomerCancels
-            return asked(message.requested_by, message.reason, message.admin_notes)
-        case ChangeOrderStatus():
-            by_status = _STATUS_EVENTS.get(message.status)
-            if by_status is None:
-                reason = f"only the payment makes an order {message.status}"
-                return Impossible(message.requested_by, reason)
-            if by_status is RefundAll and not (paid and refundable):
-                return Impossible(message.requested_by, "there is no payment to refund")
-            return by_status(message.requested_by, message.reason, message.admin_notes)
-        case RefundOrder():
-            return _understand_refund(message, message_id, refundable if paid else 0)
-        case _:
-            return message  # type: ignore[return-value]  # the saga's table knows its messages
-
-
-def _understand_refund(message: RefundOrder, message_id: UUID, refundable: int) -> Event:
-    by, reason, notes = message.requested_by, message.reason, message.admin_notes
-    if refundable <= 0:
-        return Impossible(by, "there is no payment to refund")
-    if message.amount is not None and message.amount > refundable:
-        return Impossible(by, f"only {refundable} of the payment is left to refund")
-    if message.amount is not None and message.amount < refundable:
-        return RefundPart(by, reason, notes, refund_id=message_id, amount=message.amount)
-    if message.restock is None:
-        return RefundAll(by, reason, notes)
-    asked = RefundAndRestock if message.restock else RefundKeepStock
-    return asked(by, reason, notes)
+Refined = Overtaken | RefundedAndRestock | RefundedKeepStock | RefundRefused | RefundOwed
+"""News of payment where the state alone does not say what follows."""
+Event = InventoryEvent | PaymentEvent | Refined | Asked | StepTimedOut | ReservationExpired

@@ -20,6 +20,8 @@ from contracts.order import (
     PlaceOrder,
     RefundOrder,
     RetryOrder,
+    RetryRefund,
+    SettleRefund,
 )
 from contracts.payment import (
     PaymentCanceled,
@@ -30,6 +32,7 @@ from contracts.payment import (
     PaymentSucceeded,
     PaymentUpdated,
     RefundFailed,
+    RefundPossible,
 )
 from services.kit.messages import Incoming
 from services.kit.work import Handler, Work
@@ -37,11 +40,12 @@ from services.order import store
 from services.order.announcements import order_audited, order_updated, order_waits
 from services.order.commands import reserve_stock
 from services.order.deadlines import Timer, Timing
-from services.order.events import Asked, Event, understand
+from services.order.events import Asked, Event
 from services.order.order import Order
 from services.order.retrying import retry_now
 from services.order.saga import Step, UnexpectedEventError, advance, begin
 from services.order.store import Stored
+from services.order.understanding import understand
 
 REACHED: Final = prometheus_client.Counter(
     "orderflow_orders_reached_total", "Orders that came to a status, by status", ["status"]
@@ -76,6 +80,8 @@ class OrderHandlers:
             ChangeOrderStatus: self.hear,
             RefundOrder: self.hear,
             RetryOrder: retry_now,
+            RetryRefund: self.hear,
+            SettleRefund: self.hear,
             StockReserved: self.hear,
             StockRejected: self.hear,
             StockRestored: self.hear,
@@ -87,6 +93,7 @@ class OrderHandlers:
             PaymentRefunded: self.hear,
             PaymentPartiallyRefunded: self.hear,
             RefundFailed: self.hear,
+            RefundPossible: self.hear,
         }
 
     async def place(self, work: Work, messages: list[Incoming[PlaceOrder]]) -> None:
@@ -159,8 +166,7 @@ class OrderHandlers:
 
 
 def _understand(stored: Stored, message: Message, cause: Incoming[Any]) -> Event:
-    order = stored.order
-    return understand(message, cause.envelope.id, paid=order.paid, refundable=order.refundable)
+    return understand(message, cause.envelope.id, stored.order)
 
 
 def _decide(work: Work, heard: Heard) -> Step | None:

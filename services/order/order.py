@@ -1,15 +1,14 @@
 """One order: the states it can be in, and what is known about it.
 
-Pure data and pure rules. `record` notes what an event says, whatever the state; the saga decides
-what follows from it.
+Pure data. `recording` notes what an event says, whatever the state; the saga decides what follows
+from it.
 """
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, NamedTuple
+from typing import NamedTuple
 from uuid import UUID
 
-from contracts.inventory import StockRejected, StockReserved, StockRestored
 from contracts.order import (
     CartLine,
     OrderItem,
@@ -18,17 +17,8 @@ from contracts.order import (
     Problem,
     StatusChange,
 )
-from contracts.payment import (
-    PaymentCanceled,
-    PaymentFailed,
-    PaymentIntentCreated,
-    PaymentPartiallyRefunded,
-    PaymentRefunded,
-    PaymentSucceeded,
-    PaymentUpdated,
-    RefundFailed,
-)
-from services.order.events import Asked, Event, ReservationExpired
+from services.order import refunds
+from services.order.refunds import Refunds
 
 
 class State(StrEnum):
@@ -107,6 +97,11 @@ class Order(NamedTuple):
     amount_refunded: int = 0
     payment_version: int = 0
     """Of the payment, as the last refund told it: an older one has nothing to say."""
+    amount_lost: int = 0
+    """What the customer's bank took back by disputes that were lost."""
+    amount_settled: int | None = None
+    """What staff gave back outside Stripe; None where they settled nothing."""
+    refunds: Refunds = ()
     problems: tuple[Problem, ...] = ()
     admin_notes: str | None = None
     reason: str | None = None
@@ -119,98 +114,29 @@ class Order(NamedTuple):
         return self.payment_status not in (PaymentStatus.UNPAID, PaymentStatus.FAILED)
 
     @property
+    def left(self) -> int:
+        """What the customer has not been given back in any way."""
+        back = self.amount_refunded + self.amount_lost + (self.amount_settled or 0)
+        return max(0, (self.total or 0) - back)
+
+    @property
     def refundable(self) -> int:
-        return (self.total or 0) - self.amount_refunded
+        """What is left besides the refunds that are under way. Too little for a moment, while the
+        money of one is counted and its answer has not come: never too much."""
+        return max(0, self.left - refunds.parts_under_way(self.refunds))
 
+    @property
+    def refused_refund(self) -> str | None:
+        """Why Stripe refused a refund for good: staff have to decide. None where they have not."""
+        waiting = refunds.refused(self.refunds)
+        return (waiting[-1].reason or "no reason given") if waiting else None
 
-Changes = dict[str, Any]
-"""Fields of an order and their new values."""
-
-
-def record(order: Order, event: Event) -> Changes:
-    """What the event says. A late or repeated event never takes back what is known."""
-    match event:
-        case StockReserved() if order.state is State.RESERVING:
-            return {"items": event.items, "total": event.total, "currency": event.currency}
-        case StockRejected() if order.state is State.RESERVING:
-            return {"problems": event.problems}
-        case PaymentIntentCreated():
-            return {
-                "payment_intent_id": event.payment_intent_id,
-                "client_secret": event.client_secret,
-                "intent_status": order.intent_status or event.intent_status,
-            }
-        case PaymentUpdated() if order.payment_status is PaymentStatus.UNPAID:
-            return {"intent_status": event.intent_status}
-        case PaymentSucceeded():
-            return {
-                "payment_intent_id": event.payment_intent_id,
-                "intent_status": "succeeded",
-                "payment_status": order.payment_status if order.paid else PaymentStatus.PAID,
-            }
-        case PaymentFailed() if order.payment_status is PaymentStatus.UNPAID:
-            return {
-                "payment_status": PaymentStatus.FAILED,
-                "admin_notes": f"Payment failed: {event.message}",
-            }
-        case PaymentCanceled() if order.payment_intent_id is not None:
-            return {"intent_status": "canceled"}
-        case PaymentRefunded() | PaymentPartiallyRefunded() | RefundFailed():
-            return _record_refund(order, event)
-        case Asked() if event.admin_notes is not None:
-            return {"admin_notes": event.admin_notes}
-        case _:
-            return {}
-
-
-def _record_refund(
-    order: Order, event: PaymentRefunded | PaymentPartiallyRefunded | RefundFailed
-) -> Changes:
-    if event.payment_version < order.payment_version:
-        return {}
-    changes: Changes = {"payment_version": event.payment_version}
-    if isinstance(event, RefundFailed):
-        changes["admin_notes"] = f"Refund failed: {event.message}"
-    if event.amount_refunded == 0 and not order.paid:
-        return changes
-    if event.amount_refunded == 0:
-        payment_status = PaymentStatus.PAID
-    elif order.total is not None and event.amount_refunded >= order.total:
-        payment_status = PaymentStatus.REFUNDED
-    else:
-        payment_status = PaymentStatus.PARTIALLY_REFUNDED
-    return changes | {
-        "amount_refunded": event.amount_refunded,
-        "payment_status": payment_status,
-    }
-
-
-def describe(event: Event) -> tuple[str, str]:
-    """Who is behind an event, and why it changes the order."""
-    match event:
-        case Asked():
-            return event.by, event.reason
-        case StockReserved():
-            return "inventory-service", "stock reserved"
-        case StockRejected():
-            return "inventory-service", " ".join(problem.message for problem in event.problems)
-        case StockRestored():
-            return "inventory-service", "stock restored"
-        case PaymentFailed():
-            return "payment-service", f"Payment failed: {event.message}"
-        case PaymentSucceeded():
-            return "payment-service", "payment succeeded"
-        case PaymentCanceled():
-            return "payment-service", "payment cancelled at Stripe"
-        case PaymentRefunded() | PaymentPartiallyRefunded():
-            return "payment-service", "refunded at Stripe"
-        case RefundFailed():
-            return "payment-service", f"Refund failed: {event.message}"
-        case PaymentIntentCreated():
-            return "payment-service", "payment requested"
-        case PaymentUpdated():
-            return "payment-service", f"payment is {event.intent_status}"
-        case ReservationExpired():
-            return "order-service", "not paid within the reservation time"
-        case _:
-            return "order-service", "no answer in time"
+    @property
+    def refused_amount(self) -> int | None:
+        """How much of the money the decision is about."""
+        waiting = refunds.refused(self.refunds)
+        if not waiting:
+            return None
+        if any(it.rest for it in waiting):
+            return self.left
+        return min(self.left, sum(it.amount or 0 for it in waiting))

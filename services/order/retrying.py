@@ -26,7 +26,8 @@ async def retry_now(work: Work, messages: list[Incoming[RetryOrder]]) -> None:
             continue
         state = State(order["saga_state"])
         if state not in WAITS_FOR_ANSWER:
-            work.send(_refusal(asked, state, OrderStatus(order["status"])), m)
+            decision = order["refused_refund"] is not None
+            work.send(_refusal(asked, state, OrderStatus(order["status"]), decision=decision), m)
             continue
         due.append(asked.order_id)
         work.send(
@@ -45,8 +46,12 @@ async def retry_now(work: Work, messages: list[Incoming[RetryOrder]]) -> None:
         await store.make_due(work.db, due, work.now)
 
 
-def _refusal(asked: RetryOrder, state: State, status: OrderStatus) -> CommandRefused:
+def _refusal(
+    asked: RetryOrder, state: State, status: OrderStatus, *, decision: bool
+) -> CommandRefused:
     waits_for = "the customer" if state is State.AWAITING_PAYMENT else "no answer"
+    if decision:
+        waits_for = "a decision about its refused refund"
     return CommandRefused(
         order_id=asked.order_id,
         command=RetryOrder.wire_type,

@@ -24,6 +24,7 @@ from contracts.payment import (
     PaymentSucceeded,
     PaymentUpdated,
     RefundFailed,
+    RefundPossible,
 )
 from services.order.commands import (
     Command,
@@ -42,17 +43,31 @@ from services.order.events import (
     Deliver,
     Event,
     Impossible,
+    Overtaken,
     RefundAll,
     RefundAndRestock,
+    RefundedAndRestock,
+    RefundedKeepStock,
     RefundKeepStock,
+    RefundOwed,
     RefundPart,
+    RefundRefused,
+    RefusedWhenConfirmed,
+    RefusedWhenDelivered,
+    RefusedWhenProcessing,
+    RefusedWhenShipped,
     ReservationExpired,
+    SettleAll,
+    SettleAndRestock,
+    SettleKeepStock,
+    SettlePart,
     Ship,
     StaffCancels,
     StartProcessing,
     StepTimedOut,
 )
-from services.order.order import STATUS, Changes, Order, State, describe, record
+from services.order.order import STATUS, Order, State
+from services.order.recording import Changes, begin_rest, describe, record
 
 
 class Go(NamedTuple):
@@ -97,6 +112,18 @@ UNDONE = (RETURNING_MONEY, RESTORING, CANCELLED, ARCHIVED_UNDONE, RETURNING_LATE
 RETURNING = (RETURNING_MONEY, RETURNING_LATE)
 UNDER_WAY = (CANCELLING_PAYMENT, WITHDRAWING, *RETURNING, RESTORING, *GIVING_BACK)
 ARCHIVES = (ARCHIVED, ARCHIVED_UNDONE, RETURNING_LATE)
+REFUND_UNDER_WAY = (REFUNDING, REFUNDING_ONLY)
+DECIDABLE = (
+    *ON_SHELF,
+    *GONE,
+    ARCHIVED,
+    RESTORING,
+    CANCELLED,
+    RESTOCKING,
+    REFUNDED,
+    ARCHIVED_UNDONE,
+)
+"""States in which a refund can wait for a decision."""
 
 CANCELS = (CustomerCancels, StaffCancels)
 REFUNDS = (RefundAll, RefundAndRestock, RefundKeepStock)
@@ -158,12 +185,34 @@ ROWS: list[Row] = [
     (REFUNDING,              PaymentRefunded,      go(RESTOCKING, restore_stock)),
     (REFUNDING_ONLY,         PaymentRefunded,      go(REFUNDED)),
     (RESTOCKING,             StockRestored,        go(REFUNDED)),
-    (ON_SHELF,               PaymentRefunded,      go(RESTOCKING, restore_stock)),  # at Stripe
-    (GONE,                   PaymentRefunded,      go(REFUNDED)),
-    # ... again by hand, when the bank sent an earlier one back
+    # ... at Stripe, by a lost dispute, or by parts
+    (ON_SHELF,               (PaymentRefunded, RefundedAndRestock), go(RESTOCKING, restore_stock)),
+    (ON_SHELF,               RefundedKeepStock,    go(REFUNDED)),
+    (GONE,                   (PaymentRefunded, RefundedKeepStock),  go(REFUNDED)),
+    (GONE,                   RefundedAndRestock,   go(RESTOCKING, restore_stock)),
+    # ... again by hand, when the bank sent an earlier one back, or Stripe had refused it
     (CANCELLED,              REFUNDS,              go(RETURNING_MONEY, refund_rest)),
     (REFUNDED,               REFUNDS,              go(REFUNDING_ONLY, refund_rest)),
     (ARCHIVED_UNDONE,        REFUNDS,              go(RETURNING_LATE, refund_rest)),
+
+    # -- Stripe refuses a refund for good: the order goes on, and staff decide about the money
+    (RETURNING_MONEY,        RefundRefused,        go(RESTORING, restore_stock)),
+    (RETURNING_LATE,         RefundRefused,        go(ARCHIVED_UNDONE)),
+    (REFUND_UNDER_WAY,       RefusedWhenConfirmed, go(CONFIRMED)),
+    (REFUND_UNDER_WAY,       RefusedWhenProcessing, go(PROCESSING)),
+    (REFUND_UNDER_WAY,       RefusedWhenShipped,   go(SHIPPED)),
+    (REFUND_UNDER_WAY,       RefusedWhenDelivered, go(DELIVERED)),
+    (REFUNDING_ONLY,         RefundRefused,        go(REFUNDED)),  # asked once more after its end
+    # ... they gave it back outside Stripe
+    (ON_SHELF,               (SettleAll, SettleAndRestock), go(RESTOCKING, restore_stock)),
+    (ON_SHELF,               SettleKeepStock,      go(REFUNDED)),
+    (GONE,                   (SettleAll, SettleKeepStock),  go(REFUNDED)),
+    (GONE,                   SettleAndRestock,     go(RESTOCKING, restore_stock)),
+    (DECIDABLE,              SettlePart,           go(None)),
+    # ... a dispute was won, and the customer got neither goods nor money
+    (CANCELLED,              RefundOwed,           go(RETURNING_MONEY, refund_rest)),
+    (REFUNDED,               RefundOwed,           go(REFUNDING_ONLY, refund_rest)),
+    (ARCHIVED_UNDONE,        RefundOwed,           go(RETURNING_LATE, refund_rest)),
 
     # -- no answer yet: ask again; undo never gives up
     (RESERVING,              StepTimedOut,         go(RESERVING, reserve_stock)),
@@ -192,7 +241,8 @@ ROWS: list[Row] = [
     ((RESTORING, CANCELLED, RESTOCKING, REFUNDED, *ARCHIVES[:2]), PaymentRefunded,
                                                    Stay("repeated")),
     (OPEN + UNDONE + PAID,   PaymentPartiallyRefunded, Stay("shown on the order")),
-    (OPEN + UNDONE + PAID,   RefundFailed,         Stay("shown to staff; the timer asks again")),
+    (OPEN + UNDONE + PAID,   RefundFailed,         Stay("the timer asks again, or staff decide")),
+    (OPEN + UNDONE + PAID,   RefundPossible,       Stay("shown to staff, if they have to decide")),
 
     # -- what people ask for at the wrong time
     ((WITHDRAWING, RETURNING_MONEY, RESTORING, CANCELLED), CANCELS, Stay("cancelled already")),
@@ -219,6 +269,7 @@ def _compile(rows: list[Row]) -> dict[tuple[State, type], Rule]:
                 table[state, event] = rule
     for state in State:
         table[state, Impossible] = Refuse("no state allows that")
+        table[state, Overtaken] = Stay("newer news of the money is known")
         for event in FULFILMENT:
             table.setdefault((state, event), Refuse("not from this status"))
     return table
@@ -282,6 +333,8 @@ def advance(order: Order, event: Event, now: datetime) -> Step:
     if isinstance(rule, Go):
         state = rule.state or order.state
         changes |= {"state": state, "status": STATUS[state] or order.status}
+        if refund_rest in rule.send:
+            changes["refunds"] = begin_rest(order._replace(**changes), event)
     changed = any(getattr(order, name) != value for name, value in changes.items())
     moved = order._replace(**_signed(order, changes, event, now)) if changed else order
     send = tuple(command(moved, event) for command in rule.send) if isinstance(rule, Go) else ()
@@ -291,7 +344,7 @@ def advance(order: Order, event: Event, now: datetime) -> Step:
 def _signed(order: Order, changes: Changes, event: Event, now: datetime) -> Changes:
     """Who, why and when. What a person or a failure started keeps that name to its end."""
     by, reason = describe(event)
-    goes_on = order.state in UNDER_WAY and changes.get("state") is not CONFIRMED
+    goes_on = order.state in UNDER_WAY and changes.get("state") not in ON_SHELF + GONE
     if goes_on and not isinstance(event, Asked):
         by, reason = order.updated_by, order.reason or reason
     status = changes.get("status", order.status)

@@ -20,6 +20,7 @@ from contracts.order import (
 from services.kit.db import Connection
 from services.order.deadlines import Timer
 from services.order.order import Order, State
+from services.order.refunds import AskedRefund
 
 
 class Stored(NamedTuple):
@@ -32,6 +33,7 @@ class Stored(NamedTuple):
 _PROBLEMS = TypeAdapter(tuple[Problem, ...])
 _LINES = TypeAdapter(tuple[CartLine, ...])
 _ITEMS = TypeAdapter(tuple[OrderItem, ...])
+_REFUNDS = TypeAdapter(tuple[AskedRefund, ...])
 
 
 async def insert_orders(db: Connection, orders: Sequence[Order], deadline: datetime) -> set[UUID]:
@@ -162,6 +164,9 @@ def _order(row: asyncpg.Record, history: Sequence[StatusChange]) -> Order:
         intent_status=row["intent_status"],
         amount_refunded=row["amount_refunded"],
         payment_version=row["payment_version"],
+        amount_lost=row["amount_lost"],
+        amount_settled=row["amount_settled"],
+        refunds=_REFUNDS.validate_json(row["refunds"]),
         problems=_PROBLEMS.validate_json(row["problems"]),
         admin_notes=row["admin_notes"],
         updated_by=row["updated_by"],
@@ -189,16 +194,19 @@ async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
                updated_by = new.updated_by, reason = new.reason, version = new.version,
                updated_at = new.updated_at, deadline_at = new.deadline_at, rounds = new.rounds,
                stuck_since = new.stuck_since, payment_version = new.payment_version,
-               items = new.items
+               items = new.items, amount_lost = new.amount_lost,
+               amount_settled = new.amount_settled, refunds = new.refunds,
+               refused_refund = new.refused_refund
           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
                       $7::text[], $8::text[], $9::text[], $10::bigint[], $11::json[],
                       $12::text[], $13::text[], $14::text[], $15::int[], $16::timestamptz[],
                       $17::timestamptz[], $18::int[], $19::timestamptz[], $20::int[],
-                      $21::json[])
+                      $21::json[], $22::bigint[], $23::bigint[], $24::json[], $25::text[])
             AS new (id, saga_state, status, payment_status, total, currency, payment_intent_id,
                     client_secret, intent_status, amount_refunded, problems, admin_notes,
                     updated_by, reason, version, updated_at, deadline_at, rounds, stuck_since,
-                    payment_version, items)
+                    payment_version, items, amount_lost, amount_settled, refunds,
+                    refused_refund)
          WHERE orders.id = new.id
         """,
         [order.id for order in orders],
@@ -222,6 +230,10 @@ async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
         [timer.stuck_since for timer in timers],
         [order.payment_version for order in orders],
         [_ITEMS.dump_json(order.items).decode() for order in orders],
+        [order.amount_lost for order in orders],
+        [order.amount_settled for order in orders],
+        [_REFUNDS.dump_json(order.refunds).decode() for order in orders],
+        [order.refused_refund for order in orders],
     )
 
 
@@ -232,6 +244,12 @@ async def make_due(db: Connection, order_ids: Sequence[UUID], now: datetime) -> 
 
 async def count_stuck(db: Connection) -> int:
     count: int = await db.fetchval("SELECT count(*) FROM orders WHERE stuck_since IS NOT NULL")
+    return count
+
+
+async def count_refused_refunds(db: Connection) -> int:
+    """Orders that wait for a decision of staff."""
+    count: int = await db.fetchval("SELECT count(*) FROM orders WHERE refused_refund IS NOT NULL")
     return count
 
 

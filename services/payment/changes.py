@@ -149,6 +149,7 @@ class Changes:
             currency=payment.currency,
             amount_received=payment.amount_received,
             amount_refunded=payment.amount_refunded,
+            amount_lost=payment.lost,
             changed_by=cause.changed_by,
             reason=reason,
             disputed=payment.disputed,

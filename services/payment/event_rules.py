@@ -85,7 +85,8 @@ def _refund_moved(payment: Payment, event: StripeEventReceived, _terms: Terms) -
 
 
 def _dispute_moved(payment: Payment, event: StripeEventReceived, _terms: Terms) -> Verdict:
-    """A flag for people and nothing else: the bank decides, and what it takes is no refund."""
+    """A flag for people while it is open. When it ends, the bank has decided about the money: what
+    is lost has gone back to the customer, though not as a refund."""
     dispute = event.object
     if dispute.status is None:
         return Verdict(Result.PARKED, reason="the dispute does not say how it stands")
@@ -97,7 +98,15 @@ def _dispute_moved(payment: Payment, event: StripeEventReceived, _terms: Terms) 
     payment.disputes = payment.disputes | {dispute.id: dispute.status}
     payment.disputed = not _DISPUTE_ENDS.issuperset(payment.disputes.values())
     why = f" ({dispute.reason})" if dispute.reason else ""
-    return Verdict(Result.APPLIED, reason=f"dispute {dispute.id}{why} is {dispute.status}")
+    verdict = Verdict(Result.APPLIED, reason=f"dispute {dispute.id}{why} is {dispute.status}")
+    amount = payment.amount if dispute.amount is None else dispute.amount
+    if dispute.status == "lost":
+        verdict.messages = refund_rules.lose(payment, amount)
+    elif dispute.status in _DISPUTE_ENDS:
+        lost_before = amount if known == "lost" else 0
+        message = f"The dispute {dispute.id} is {dispute.status}: a refund is possible again."
+        verdict.messages = refund_rules.win(payment, lost_before, message)
+    return verdict
 
 
 def _intent(event: StripeEventReceived, status: str) -> Intent:
@@ -136,7 +145,9 @@ _RULES: Final[dict[str, Callable[[Payment, StripeEventReceived, Terms], Verdict]
     "refund.updated": _refund_moved,
     "charge.refund.updated": _refund_moved,
     "charge.dispute.created": _dispute_moved,
+    "charge.dispute.funds_withdrawn": _dispute_moved,
     "charge.dispute.updated": _dispute_moved,
+    "charge.dispute.funds_reinstated": _dispute_moved,
     "charge.dispute.closed": _dispute_moved,
 }
 

@@ -65,6 +65,9 @@ class Refund:
     updated_at: datetime
     stripe_refund_id: str | None = None
     failure_message: str | None = None
+    failure_code: str | None = None
+    final: bool = False
+    """Failed for good: never made again under this id."""
 
     @property
     def to_make(self) -> bool:
@@ -99,6 +102,8 @@ class Payment:
     problem: str | None = None
     disputed: bool = False
     disputes: dict[str, str] = field(default_factory=dict)
+    amount_lost: int = 0
+    """By disputes that were lost, as the bank took it; `lost` is what counts."""
     refunds: dict[UUID, Refund] = field(default_factory=dict, metadata={"column": False})
 
     @classmethod
@@ -131,7 +136,12 @@ class Payment:
         Never below 0: a refund that is about to be made may turn out to be more than is left.
         """
         to_make = sum(refund.amount for refund in self.refunds.values() if refund.to_make)
-        return max(0, self.amount_received - self.amount_refunded - to_make)
+        return max(0, self.amount_received - self.amount_refunded - self.lost - to_make)
+
+    @property
+    def lost(self) -> int:
+        """What a lost dispute took of the money: at most what had not been given back."""
+        return min(self.amount_lost, self.amount_received - self.amount_refunded)
 
     def audited(self) -> tuple[Any, ...]:
         """What counts as a change of the payment; the rest is bookkeeping of calls."""
@@ -145,6 +155,7 @@ class Payment:
             self.failure_message,
             self.problem,
             self.disputes,
+            self.amount_lost,
             *(refund.status for refund in self.refunds.values()),
         )
 

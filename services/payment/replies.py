@@ -12,6 +12,7 @@ from contracts.payment import (
     PaymentSucceeded,
     PaymentUpdated,
     RefundFailed,
+    RefundPossible,
 )
 from services.payment.model import Payment, Status
 
@@ -34,17 +35,21 @@ def standing(payment: Payment) -> list[Message]:
 
 
 def refunded_so_far(payment: Payment) -> list[Message]:
-    """What has been given back, if anything."""
-    total = payment.amount_refunded
-    if not total:
-        return []
-    if total == payment.amount_received:
-        return [refunded(payment)]
-    return [
-        PaymentPartiallyRefunded(
-            order_id=payment.order_id, amount_refunded=total, payment_version=payment.version
-        )
-    ]
+    """What has been given back, or lost by a dispute, if anything."""
+    return [gone_back(payment)] if payment.amount_refunded or payment.lost else []
+
+
+def gone_back(payment: Payment, refund_id: UUID | None = None) -> Message:
+    """What has been given back, or lost by a dispute; `refund_id` is the refund that is made."""
+    if payment.amount_refunded + payment.lost == payment.amount_received:
+        return refunded(payment, refund_id)
+    return PaymentPartiallyRefunded(
+        order_id=payment.order_id,
+        amount_refunded=payment.amount_refunded,
+        amount_lost=payment.lost,
+        refund_id=refund_id,
+        payment_version=payment.version,
+    )
 
 
 def created(payment: Payment) -> PaymentIntentCreated:
@@ -83,19 +88,37 @@ def failed(payment: Payment) -> PaymentFailed:
     )
 
 
-def refunded(payment: Payment) -> PaymentRefunded:
+def refunded(payment: Payment, refund_id: UUID | None = None) -> PaymentRefunded:
     return PaymentRefunded(
         order_id=payment.order_id,
         amount_refunded=payment.amount_refunded,
+        amount_lost=payment.lost,
+        refund_id=refund_id,
         payment_version=payment.version,
     )
 
 
-def refund_failed(payment: Payment, refund_id: UUID | None, message: str) -> RefundFailed:
+def refund_failed(
+    payment: Payment,
+    refund_id: UUID | None,
+    message: str,
+    *,
+    code: str | None = None,
+    final: bool = False,
+) -> RefundFailed:
     return RefundFailed(
         order_id=payment.order_id,
         refund_id=refund_id,
         message=message,
+        code=code,
+        final=final,
         amount_refunded=payment.amount_refunded,
+        amount_lost=payment.lost,
         payment_version=payment.version,
+    )
+
+
+def refund_possible(payment: Payment, message: str) -> RefundPossible:
+    return RefundPossible(
+        order_id=payment.order_id, message=message, payment_version=payment.version
     )

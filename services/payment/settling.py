@@ -84,7 +84,9 @@ def _succeed(payment: Payment, intent: Intent, terms: Terms, *, asked: bool) -> 
         payment.cancel_requested = False
         if not payment.ended:
             payment.status = Status.SUCCEEDED
-        verdict = Verdict(Result.APPLIED, [replies.succeeded(payment)])
+        verdict = Verdict(
+            Result.APPLIED, [replies.succeeded(payment), *replies.refunded_so_far(payment)]
+        )
     if asked and intent.amount_refunded is not None:
         verdict.messages += refund_rules.recount(payment, intent.amount_refunded)
     return verdict

@@ -72,6 +72,7 @@ async def lock_payments(
                 # Null in rows of replicas of the version before.
                 "disputed": bool(row["disputed"]),
                 "disputes": orjson.loads(row["disputes"] or "{}"),
+                "amount_lost": row["amount_lost"] or 0,
             }
         )
         for row in rows
@@ -99,6 +100,7 @@ async def update_payments(db: Connection, payments: Iterable[Payment]) -> None:
                problem = changed.problem,
                disputed = changed.disputed,
                disputes = changed.disputes,
+               amount_lost = changed.amount_lost,
                version = changed.version,
                updated_at = changed.updated_at
           FROM json_populate_recordset(NULL::payments, $1::json) AS changed
@@ -163,7 +165,10 @@ async def refunds_of(db: Connection, order_ids: Collection[UUID]) -> list[Refund
         f"SELECT {_REFUND} FROM refunds WHERE order_id = ANY($1) ORDER BY created_at, refund_id",  # noqa: S608
         list(order_ids),
     )
-    return [Refund(**{**row, "status": RefundStatus(row["status"])}) for row in rows]
+    return [
+        Refund(**{**row, "status": RefundStatus(row["status"]), "final": bool(row["final"])})
+        for row in rows
+    ]
 
 
 async def save_refunds(db: Connection, refunds: Iterable[Refund]) -> None:
@@ -178,6 +183,8 @@ async def save_refunds(db: Connection, refunds: Iterable[Refund]) -> None:
                stripe_refund_id = excluded.stripe_refund_id,
                attempt = excluded.attempt,
                failure_message = excluded.failure_message,
+               failure_code = excluded.failure_code,
+               final = excluded.final,
                updated_at = excluded.updated_at
          WHERE refund.order_id = excluded.order_id
         """,  # noqa: S608

@@ -124,6 +124,7 @@ def test_the_staff_hear_of_their_business_and_of_nothing_else() -> None:
         "PaymentsFailing",
         "CancellationsHigh",
         "DisputesOpen",
+        "RefundsRefused",
         "OrdersStuck",
         "DeadLettersWaiting",
     }

@@ -12,7 +12,7 @@ from pathlib import Path
 from contracts.message import sent_at_ms
 from deploy.local.home import CACHE
 from services.order.events import ReservationExpired
-from services.order.order import describe
+from services.order.recording import describe
 from tests.faults.nemesis import Beaten, Breach, NotStruck, fault
 
 # The gateway is left alone. With a clock two hours off it refuses every webhook as stale, and

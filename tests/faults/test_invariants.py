@@ -18,6 +18,9 @@ ORDER: dict[str, Any] = {
     "version": 1,
     "total": 12000,
     "amount_refunded": 0,
+    "amount_lost": 0,
+    "amount_settled": None,
+    "refused_refund": None,
     "admin_notes": None,
     "wanted": '{"p": 1}',
 }
@@ -45,6 +48,7 @@ INTENT = {
     "amount_received": 12000,
     "amount_refunded": 0,
     "successful_charges": 1,
+    "disputes": [],
 }
 PRODUCT: dict[str, Any] = {
     "stock_quantity": 9,
@@ -110,3 +114,24 @@ def test_each_promise_is_seen_broken() -> None:
     evidence = sound()
     evidence.views = {"o": {"customer_id": "bongani", "version": 1}}
     assert "I10" in broken(evidence)
+
+
+def test_money_that_staff_settled_or_a_bank_took_is_no_breach_and_giving_it_twice_is() -> None:
+    cancelled = ORDER | {"status": "cancelled"}
+
+    def money(**changes: Any) -> bool:
+        """Whether I4 is broken, for a cancelled order whose money is still at Stripe."""
+        intent = {name: changes.pop(name) for name in ("disputes",) if name in changes}
+        intent |= {"amount_refunded": changes.get("amount_refunded", 0)}
+        evidence = sound()
+        evidence.orders, evidence.intents = {"o": cancelled | changes}, {"o": [INTENT | intent]}
+        return "I4" in broken(evidence)
+
+    assert money()
+    assert not money(refused_refund="It has been charged back.")
+    assert not money(amount_settled=12000)
+    assert not money(amount_settled=0)
+    assert money(amount_settled=12000, amount_refunded=12000)
+    lost = [{"amount": 12000, "status": "lost"}]
+    assert not money(amount_lost=12000, disputes=lost)
+    assert money(amount_lost=12000, amount_settled=0)

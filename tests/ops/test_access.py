@@ -50,6 +50,7 @@ LEAST_ROLE: Final[dict[str, str]] = {
     "GET /v1/orders/{order}/stripe-events": "viewer",
     "PUT /v1/orders/{order}/notes/{note_id}": "operator",
     "PUT /v1/orders/{order}/payment-checks/{check_id}": "operator",
+    "GET /v1/refunds/refused": "viewer",
     "GET /v1/sagas": "viewer",
     "GET /v1/sagas/stuck": "viewer",
     "GET /v1/stock": "viewer",
@@ -83,6 +84,10 @@ LEAST_ROLE: Final[dict[str, str]] = {
     "POST /console/orders/{order}/refund": "admin",
     "GET /console/overview/lag": "viewer",
     "GET /console/overview/now": "viewer",
+    "GET /console/refunds": "viewer",
+    "GET /console/refunds/{order}": "viewer",
+    "POST /console/refunds/{order}/retry": "admin",
+    "POST /console/refunds/{order}/settle": "admin",
     "GET /console/sagas": "viewer",
     "GET /console/sagas/{order}": "viewer",
     "POST /console/sagas/{order}/retry": "operator",
@@ -220,10 +225,11 @@ async def test_an_operator_moves_orders_along_and_takes_nothing_back(
     given = TOKENS[role]
     answer = await visitor.client.put(
         f"/v1/bulks/{new_message_id()}",
-        json=BODY | {"action": action},
+        json=BODY | {"action": action} | ({"amount": 0} if action == "settle_refund" else {}),
         headers={"Authorization": f"Bearer {given}"} if given else {},
     )
-    least = "admin" if action in ("cancel", "refund") else "operator"
+    admins = ("cancel", "refund", "retry_refund", "settle_refund")
+    least = "admin" if action in admins else "operator"
     allowed = ROLES.index(role) >= ROLES.index(least)
     assert answer.status_code == (404 if allowed else 401 if role == "nobody" else 403)
     if role == "operator" and not allowed:

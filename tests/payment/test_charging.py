@@ -341,7 +341,7 @@ async def test_a_refund_made_in_the_dashboard_makes_ours_impossible(
         assert await bench.hear(news) == []
 
 
-async def test_a_refund_that_fails_later_is_taken_back_and_made_anew(
+async def test_a_refund_that_fails_later_is_taken_back_and_made_anew_under_another_id(
     bench: Bench, api: StripeApi, standin: StandinProcess
 ) -> None:
     order_id, intent = await paid(bench, api, standin, "pm_card_refundFail")
@@ -359,9 +359,47 @@ async def test_a_refund_that_fails_later_is_taken_back_and_made_anew(
     (failed,) = await bench.call_until_done(api)
     assert isinstance(failed, RefundFailed)
     assert (failed.refund_id, failed.amount_refunded) == (refund_id, 0)
-    await bench.hear(refund(order_id, refund_id))
+    assert (failed.final, failed.code) == (True, "lost_or_stolen_card")
+    assert await bench.hear(refund(order_id, refund_id)) == [failed]  # for good
+    await bench.hear(refund(order_id))
     assert "PaymentRefunded" in names(await bench.call_until_done(api))
     assert len((await ledger(standin, order_id))[0]["refunds"]) == 2
+
+
+async def test_a_disputed_charge_is_refused_for_good_until_the_dispute_is_won(
+    bench: Bench, api: StripeApi, standin: StandinProcess
+) -> None:
+    order_id, intent = await paid(bench, api, standin)
+    dispute = await standin.control("POST", f"/payment_intents/{intent}/dispute", {})
+    for news in await events(standin, intent):
+        await bench.hear(news)
+    await bench.hear(refund(order_id, refund_id := uuid4()))
+    (refused,) = await bench.call_until_done(api)
+    assert isinstance(refused, RefundFailed)
+    assert (refused.final, refused.code) == (True, "charge_disputed")
+    assert await bench.hear(refund(order_id, refund_id)) == [refused]
+
+    await standin.control("POST", f"/disputes/{dispute['id']}", {"status": "won"})
+    said = [message for news in await events(standin, intent) for message in await bench.hear(news)]
+    assert names(said) == ["RefundPossible"]
+    assert await bench.hear(refund(order_id, refund_id)) != []
+    await bench.hear(refund(order_id))
+    assert "PaymentRefunded" in names(await bench.call_until_done(api))
+    assert len((await ledger(standin, order_id))[0]["refunds"]) == 1
+
+
+async def test_a_lost_dispute_is_money_that_has_gone_back(
+    bench: Bench, api: StripeApi, standin: StandinProcess
+) -> None:
+    order_id, intent = await paid(bench, api, standin)
+    dispute = await standin.control("POST", f"/payment_intents/{intent}/dispute", {})
+    await standin.control("POST", f"/disputes/{dispute['id']}", {"status": "lost"})
+    said = [message for news in await events(standin, intent) for message in await bench.hear(news)]
+    (back,) = said
+    assert isinstance(back, PaymentRefunded)
+    assert (back.amount_refunded, back.amount_lost) == (0, AMOUNT)
+    (again,) = await bench.hear(refund(order_id))  # nothing is left, and Stripe is not asked
+    assert names([again]) == ["PaymentRefunded"]
 
 
 async def test_a_pending_refund_counts_as_stripe_counts_it(

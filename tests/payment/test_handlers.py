@@ -296,7 +296,8 @@ async def test_a_partial_refund_then_the_rest_then_nothing_is_left(bench: Bench)
     (fully,) = await bench.call(InstantProvider())
     assert isinstance(fully, PaymentRefunded)
     assert fully.amount_refunded == AMOUNT
-    assert await bench.hear(refund(order_id)) == [fully], "nothing is left: done"
+    (done,) = await bench.hear(refund(order_id, last := uuid4()))
+    assert done == fully.model_copy(update={"refund_id": last}), "nothing is left: done"
     assert (await bench.payment(order_id))["version"] == fully.payment_version
 
 
@@ -331,7 +332,7 @@ async def test_a_failed_refund_asked_again_is_a_new_attempt(bench: Bench) -> Non
             "object": "refund",
             "amount": AMOUNT,
             "payment_intent": intent,
-            "failure_reason": "lost_or_stolen_card",
+            "failure_reason": "insufficient_funds",  # of the Stripe balance: it passes
             "metadata": {"order_id": str(order_id), "refund_id": str(refund_id)},
         },
     )
@@ -348,7 +349,7 @@ async def test_a_failed_refund_asked_again_is_a_new_attempt(bench: Bench) -> Non
     assert isinstance(failed, RefundFailed)
     assert failed.refund_id == refund_id
     assert failed.amount_refunded == 0
-    assert "lost_or_stolen_card" in failed.message
+    assert "insufficient_funds" in failed.message
     keys = {row["idempotency_key"] for row in await bench.fetch("SELECT * FROM stripe_calls")}
     await bench.hear(refund(order_id, refund_id))
     (again,) = await bench.fetch("SELECT idempotency_key FROM stripe_calls")

@@ -13,9 +13,12 @@ from contracts.payment import (
     PaymentCanceled,
     PaymentFailed,
     PaymentIntentCreated,
+    PaymentPartiallyRefunded,
+    PaymentRefunded,
     PaymentSucceeded,
     PaymentUpdated,
     RefundFailed,
+    RefundPayment,
 )
 from services.payment import event_rules, refund_rules, rules, settling
 from services.payment.calling import NotThere, deferral, make, pause
@@ -376,6 +379,84 @@ def test_a_dispute_is_a_flag_and_nothing_else() -> None:
     assert replace(payment, disputed=False, disputes={}) == before
     assert payment.audited() != before.audited()
     assert rules.next_call(payment) is None
+
+
+# -- refusals of refunds -----------------------------------------------------------------------
+
+
+def refused(code: str | None) -> tuple[Payment, Verdict]:
+    """A payment of which Stripe refuses to refund all."""
+    payment = opened()
+    hear(payment, "succeeded")
+    command = RefundPayment(order_id=payment.order_id, refund_id=uuid4(), reason="damaged")
+    refund_rules.refund(payment, command, NOW)
+    return payment, refund_rules.refused(payment, command.refund_id, "No.", code)
+
+
+@pytest.mark.parametrize(
+    ("code", "final"),
+    [
+        ("charge_disputed", True),
+        ("refund_disputed_payment", True),
+        ("charge_not_refundable", True),
+        ("account_closed", True),
+        ("a_code_of_next_year", True),
+        ("balance_insufficient", False),
+        ("lock_timeout", False),
+    ],
+)
+def test_a_refusal_is_for_good_unless_it_is_known_to_pass(code: str, final: bool) -> None:
+    payment, verdict = refused(code)
+    (failed,) = verdict.messages
+    assert isinstance(failed, RefundFailed)
+    assert (failed.code, failed.final) == (code, final)
+    again = RefundPayment(order_id=payment.order_id, refund_id=failed.refund_id, reason="damaged")
+    answered = refund_rules.refund(payment, again, NOW).messages
+    assert answered == ([failed] if final else [])
+    assert payment.refunds[again.refund_id].to_make is not final
+
+
+@pytest.mark.parametrize("code", ["charge_already_refunded", None])
+def test_a_refusal_because_our_sums_are_behind_is_decided_by_stripes_sums(
+    code: str | None,
+) -> None:
+    payment, verdict = refused(code)
+    assert (verdict.outcome, verdict.messages) == (Result.CHECKING, [])
+    (done,) = refund_rules.recount(payment, AMOUNT)
+    assert isinstance(done, PaymentRefunded)
+
+    payment, _ = refused(code)
+    partly, failed = refund_rules.recount(payment, AMOUNT - 1)
+    assert isinstance(partly, PaymentPartiallyRefunded)
+    assert isinstance(failed, RefundFailed)
+    assert not failed.final  # what is left can be asked for
+
+    payment, _ = refused(code)
+    (failed,) = refund_rules.recount(payment, 0)
+    assert isinstance(failed, RefundFailed)
+    assert failed.final  # Stripe says so, and its sums do not explain it
+
+
+def test_what_staff_settled_outside_is_not_refunded() -> None:
+    payment = opened()
+    hear(payment, "succeeded")
+    command = RefundPayment(
+        order_id=payment.order_id, refund_id=uuid4(), settled_outside=500, reason="damaged"
+    )
+    refund_rules.refund(payment, command, NOW)
+    assert payment.refunds[command.refund_id].amount == AMOUNT - 500
+
+
+def test_a_dispute_that_is_lost_and_won_after_all_is_money_that_comes_back() -> None:
+    payment = opened()
+    hear(payment, "succeeded")
+    dispute(payment, "created", "needs_response")
+    (back,) = dispute(payment, "closed", "lost").messages
+    assert isinstance(back, PaymentRefunded)
+    assert back.amount_lost == AMOUNT
+    (failed,) = dispute(payment, "closed", "won").messages
+    assert isinstance(failed, RefundFailed)
+    assert (failed.amount_lost, failed.final) == (0, True)
 
 
 @pytest.mark.parametrize("end", ["won", "lost", "warning_closed", "prevented"])

@@ -9,7 +9,13 @@ are in the databases.
 from collections import Counter, defaultdict
 
 from contracts.audit import OrderAudited
-from contracts.order import OrderStatus, PaymentStatus
+from contracts.order import (
+    ChangeOrderStatus,
+    OrderStatus,
+    PaymentStatus,
+    RefundOrder,
+    SettleRefund,
+)
 from services.inventory.rules import Restored
 from services.order.order import Order
 from tests.saga.stripe import PAYABLE, StripeIntent
@@ -35,10 +41,32 @@ def check_always(world: World) -> None:
         )
         made.pop(None, None)  # in the dashboard
         assert max(made.values(), default=0) <= 1, "I4: one refund was made twice"
+        _given_back_once(order, intents)
+        under_way = [
+            refund
+            for refund in world.payments.refunds.values()
+            if refund.order_id == order.id and refund.to_make
+        ]
+        assert sum(it.rest for it in order.refunds if it.outcome is None) <= 1, "I4: two rests"
+        asked = {it.refund_id for it in order.refunds}
+        assert {refund.refund_id for refund in under_way} <= asked, "I4: a refund nobody asked for"
         released = isinstance(world.inventory.outcomes.get(order.id), Restored)
         if released or order.status is OrderStatus.CANCELLED:
             payable = [it for it in intents if it.status in PAYABLE]
             assert not payable, f"I8: {order.state}, released: {released}, and can be paid"
+
+
+def _given_back_once(order: Order, intents: list[StripeIntent]) -> None:
+    """Staff's money and our refunds together are not more than the customer paid."""
+    refunded = sum(
+        refund.amount
+        for it in intents
+        for refund in it.refunds
+        if refund.refund_id and not refund.failed
+    )
+    settled = order.amount_settled or 0
+    received = sum(it.received for it in intents)
+    assert refunded + settled <= received, f"I4: {refunded} refunded and {settled} settled outside"
 
 
 def _stock_adds_up(world: World) -> None:
@@ -82,28 +110,65 @@ def _stock_agrees(world: World, order: Order) -> None:
         case OrderStatus.CANCELLED:
             assert states <= {"restored"}, f"I3: {order.state}, stock is {states}"
         case OrderStatus.REFUNDED:
-            assert states in ({"restored"}, {"committed"}), f"I3: {order.state}, stock is {states}"
+            choice = _last_choice(world, order)
+            wanted = {None: ({"restored"}, {"committed"}), True: ({"restored"},)}.get(
+                choice, ({"committed"},)
+            )
+            assert states in wanted, f"I3: {order.state}, restock {choice}, stock is {states}"
         case _:
             assert states == {"committed"}, f"I3: {order.state}, stock is {states}"
 
 
+def _last_choice(world: World, order: Order) -> bool | None:
+    """What staff said last about the goods before the order ended, by the commands that changed it.
+    Shipping makes "back on sale" untrue."""
+    kinds: dict[str, type[RefundOrder | SettleRefund | ChangeOrderStatus]] = {
+        kind.wire_type: kind for kind in (RefundOrder, SettleRefund, ChangeOrderStatus)
+    }
+    of_order = [sent for sent in world.network.published if sent.key == str(order.id)]
+    commands = {sent.message_id: sent for sent in of_order if sent.type in kinds}
+    choice: bool | None = None
+    for sent in of_order:
+        if sent.type != OrderAudited.wire_type:
+            continue
+        audited = OrderAudited.model_validate_json(sent.payload)
+        if command := commands.get(sent.causation_id or ""):
+            message = kinds[command.type].model_validate_json(command.payload)
+            if isinstance(message, ChangeOrderStatus):
+                choice = None if choice and message.status is OrderStatus.SHIPPED else choice
+            elif message.restock is not None:
+                choice = message.restock
+        if audited.new_status is OrderStatus.REFUNDED:
+            break
+    return choice
+
+
 def _money_agrees(order: Order, intent: StripeIntent | None) -> None:
-    received, refunded, kept = (
-        (intent.received, intent.refunded, intent.kept) if intent else (0, 0, 0)
+    received, refunded, lost, kept = (
+        (intent.received, intent.refunded, intent.lost, intent.kept) if intent else (0, 0, 0, 0)
     )
-    told = f"{order.state}, {order.payment_status}, received {received}, refunded {refunded}"
+    settled = order.amount_settled
+    told = (
+        f"{order.state}, {order.payment_status}, received {received}, refunded {refunded}, "
+        f"lost {lost}, settled outside {settled}"
+    )
     if order.status in PAID:
-        assert kept, f"I4: {told}"
+        assert kept > (settled or 0), f"I4: {told}"
     elif _ended_as(order) in (OrderStatus.CANCELLED, OrderStatus.REFUNDED):
-        assert not kept, f"I8: {told}"
+        assert not kept or settled is not None, f"I8: {told}"
+    back = refunded + lost + (settled or 0)
     if not received:
         expected = {PaymentStatus.UNPAID, PaymentStatus.FAILED}
-    elif not refunded:
+    elif not back:
         expected = {PaymentStatus.PAID}
+    elif back < received:
+        expected = {PaymentStatus.PARTIALLY_REFUNDED}
     else:
-        expected = {PaymentStatus.PARTIALLY_REFUNDED if kept else PaymentStatus.REFUNDED}
+        expected = {PaymentStatus.REFUNDED}
     assert order.payment_status in expected, f"I4: {told}"
-    assert order.amount_refunded == refunded, f"I4: {told}, the order knows {order.amount_refunded}"
+    known = (order.amount_refunded, order.amount_lost)
+    assert known == (refunded, lost), f"I4: {told}, the order knows {known}"
+    assert order.refused_refund is None, f"I4: {told}, a decision is open: {order.refused_refund}"
 
 
 def _audit_is_complete(world: World) -> None:

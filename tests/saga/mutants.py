@@ -15,8 +15,14 @@ from contracts.payment import PaymentCanceled, PaymentRefunded, PaymentSucceeded
 from services.inventory import handlers as inventory_handlers
 from services.inventory import rules as inventory_rules
 from services.inventory.rules import Outcome, PutBack, Request, Reserved, Restored
+from services.order import refunds
 from services.order.commands import cancel_payment, commit_stock, restore_stock
-from services.order.events import CustomerCancels, StepTimedOut
+from services.order.events import (
+    CustomerCancels,
+    RefundRefused,
+    RefusedWhenConfirmed,
+    StepTimedOut,
+)
 from services.order.order import State
 from services.order.saga import TRANSITIONS, Rule, Stay, go
 from services.payment import charging, replies, settling
@@ -114,6 +120,10 @@ def never_ask_again(patch: pytest.MonkeyPatch) -> None:
             patch.setitem(TRANSITIONS, (state, event), go(state))
 
 
+def forget_what_staff_said_about_the_goods(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(refunds, "restock_choice", lambda _refunds: None)
+
+
 S = State
 IGNORED: Final = Stay("ignored")
 
@@ -147,4 +157,13 @@ MUTANTS: Final = (
         "a refund in the dashboard changes nothing",
         row(S.CONFIRMED, PaymentRefunded, IGNORED),
     ),
+    Mutant(
+        "a refund that is refused for good is waited for",
+        row(S.RETURNING_MONEY, RefundRefused, IGNORED),
+    ),
+    Mutant(
+        "a refused refund ends the order without a decision",
+        row(S.REFUNDING, RefusedWhenConfirmed, go(S.REFUNDED)),
+    ),
+    Mutant("what staff said about the goods is lost", forget_what_staff_said_about_the_goods),
 )

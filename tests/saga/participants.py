@@ -29,6 +29,7 @@ from contracts.payment import (
     PaymentUpdated,
     RefundFailed,
     RefundPayment,
+    RefundPossible,
     RequestPayment,
 )
 
@@ -85,6 +86,11 @@ class Payment:
     sent_back: bool = False
     """The customer's bank refused a refund: only people can help."""
     refunds: set[UUID] = field(default_factory=set)
+    refuses: bool = False
+    """Stripe refuses refunds for good, e.g. because of an open dispute."""
+    refused: set[UUID] = field(default_factory=set)
+    lost: int = 0
+    """By a dispute."""
 
     def serve(self, message: Message) -> list[Message]:
         order_id = message.order_id  # type: ignore[attr-defined]
@@ -133,25 +139,59 @@ class Payment:
                 amount_refunded=0,
                 payment_version=self.version,
             )
-        left = self.amount - self.refunded if self.state == "succeeded" else 0
+        left = self.amount - self.refunded - self.lost if self.state == "succeeded" else 0
+        wanted = (
+            max(0, left - message.settled_outside) if message.amount is None else message.amount
+        )
         if message.refund_id not in self.refunds:
-            if (message.amount or 0) > left:
-                return RefundFailed(
-                    order_id=order_id,
-                    refund_id=message.refund_id,
-                    message="too much",
-                    amount_refunded=self.refunded,
-                    payment_version=self.version,
-                )
+            again = message.refund_id in self.refused
+            if wanted > left or again or (self.refuses and wanted):
+                self.refused.add(message.refund_id)
+                self.version += not again
+                return self._failed(order_id, message.refund_id, "refused")
             self.refunds.add(message.refund_id)
             self.version += 1
-            self.refunded += left if message.amount is None else message.amount
-        return self._refunded(order_id)
+            self.refunded += wanted
+        return self._refunded(order_id, message.refund_id)
 
-    def _refunded(self, order_id: UUID) -> Message:
-        partly = self.state == "succeeded" and self.refunded < self.amount
+    def _failed(self, order_id: UUID, refund_id: UUID | None, message: str) -> Message:
+        return RefundFailed(
+            order_id=order_id,
+            refund_id=refund_id,
+            message=message,
+            final=True,
+            amount_refunded=self.refunded,
+            amount_lost=self.lost,
+            payment_version=self.version,
+        )
+
+    def _refunded(self, order_id: UUID, refund_id: UUID | None = None) -> Message:
+        partly = self.state == "succeeded" and self.refunded + self.lost < self.amount
         kind = PaymentPartiallyRefunded if partly else PaymentRefunded
-        return kind(order_id=order_id, amount_refunded=self.refunded, payment_version=self.version)
+        return kind(
+            order_id=order_id,
+            amount_refunded=self.refunded,
+            amount_lost=self.lost,
+            refund_id=refund_id,
+            payment_version=self.version,
+        )
+
+    @property
+    def kept(self) -> int:
+        return self.amount * (self.state == "succeeded") - self.refunded - self.lost
+
+    def _changes_mind(self, order_id: UUID, rng: random.Random) -> list[Message]:
+        """The dashboard refunds all, or Stripe begins or ends to refuse, as with a dispute."""
+        if not self.refuses and rng.random() < 0.3:
+            self.refunded, self.version = self.amount - self.lost, self.version + 1
+            return [self._refunded(order_id)]
+        self.refuses, self.version = not self.refuses, self.version + 1
+        if self.refuses:
+            return []
+        if rng.random() < 0.5:
+            self.lost = self.kept
+            return [self._refunded(order_id)]
+        return [RefundPossible(order_id=order_id, message="won", payment_version=self.version)]
 
     def happens_at_stripe(self, order_id: UUID, rng: random.Random) -> list[Message]:
         """Something that the customer, the bank or a colleague at Stripe's dashboard does."""
@@ -162,24 +202,19 @@ class Payment:
                     PaymentFailed(order_id=order_id, payment_intent_id="pi_1", message="Declined.")
                 ]
             self.state = {"pay": "succeeded", "process": "processing", "cancel": "canceled"}[what]
+        elif self.state == "canceled" and self.amount and rng.random() < 0.05:
+            self.state = "succeeded"  # money comes after all
         elif self.state == "processing":
             self.state = rng.choice(["succeeded", "canceled"])
         elif self.refunded and rng.random() < 0.08:
             self.refunded, self.sent_back, self.version = 0, True, self.version + 1
-            self.refunds.clear()
-            return [
-                RefundFailed(
-                    order_id=order_id,
-                    refund_id=None,
-                    message="The bank sent it back.",
-                    amount_refunded=0,
-                    payment_version=self.version,
-                )
+            refunds, self.refunds = self.refunds, set()
+            self.refused |= refunds
+            return [self._failed(order_id, each, "The bank sent it back.") for each in refunds] or [
+                self._failed(order_id, None, "The bank sent it back.")
             ]
-        elif self.state == "succeeded" and self.refunded < self.amount and rng.random() < 0.05:
-            self.refunded = self.amount
-            self.version += 1
-            return [self._refunded(order_id)]
+        elif self.state == "succeeded" and self.kept and rng.random() < 0.2:
+            return self._changes_mind(order_id, rng)
         else:
             return []
         self.captures += self.state == "succeeded"

@@ -17,8 +17,10 @@ from contracts.order import (
     OrderStatus,
     PlaceOrder,
     RefundOrder,
+    RetryRefund,
+    SettleRefund,
 )
-from tests.saga.stripe import BY_CARD, StripeIntent
+from tests.saga.stripe import BY_CARD, DISPUTE_GOES_ON, REFUSALS, StripeIntent
 from tests.saga.world import World
 
 T = TypeVar("T")
@@ -121,6 +123,34 @@ class People(RuleBasedStateMachine):
             )
         )
 
+    @when(lambda self: self.undecided)
+    @rule(which=pick)
+    def staff_try_a_refused_refund_again(self, which: int) -> None:
+        self.world.send(
+            RetryRefund(
+                order_id=one_of(self.undecided, which), requested_by="staff", reason="try again"
+            )
+        )
+
+    @when(lambda self: self.undecided)
+    @rule(
+        which=pick,
+        amount=st.sampled_from([0, PART, None]),
+        restock=st.sampled_from([None, True, False]),
+    )
+    def staff_settle_outside(self, which: int, amount: int | None, restock: bool | None) -> None:
+        order_id = one_of(self.undecided, which)
+        left = self.world.orders.orders[order_id].order.left
+        self.world.send(
+            SettleRefund(
+                order_id=order_id,
+                amount=left if amount is None else amount,
+                restock=restock,
+                requested_by="staff",
+                reason="paid by transfer",
+            )
+        )
+
     # -- at Stripe
 
     @when(lambda self: self.intents("processing"))
@@ -138,16 +168,23 @@ class People(RuleBasedStateMachine):
     def somebody_cancels_in_the_dashboard(self, which: int) -> None:
         self.world.stripe.move(one_of(self.intents(*BY_CARD), which), "canceled")
 
-    @when(lambda self: self.with_money)
+    @when(lambda self: self.refundable)
     @rule(which=pick, part=st.booleans())
     def somebody_refunds_in_the_dashboard(self, which: int, part: bool) -> None:
-        intent = one_of(self.with_money, which)
+        intent = one_of(self.refundable, which)
         self.world.stripe.give_back(intent, min(PART, intent.kept) if part else intent.kept)
 
+    @when(lambda self: self.disputable)
+    @rule(which=pick, how=pick)
+    def a_dispute_moves(self, which: int, how: int) -> None:
+        intent = one_of(self.disputable, which)
+        self.world.stripe.dispute(intent, one_of(DISPUTE_GOES_ON[intent.dispute], how))
+
     @when(lambda self: self.with_money)
-    @rule(which=pick, status=st.sampled_from(["needs_response", "won", "lost"]))
-    def a_dispute_moves(self, which: int, status: str) -> None:
-        self.world.stripe.dispute(one_of(self.with_money, which), status)
+    @rule(which=pick, refusal=st.sampled_from([None, *REFUSALS]))
+    def stripe_refuses_refunds(self, which: int, refusal: tuple[str, str | None] | None) -> None:
+        """None: not any more."""
+        one_of(self.with_money, which).refusal = refusal
 
     @when(lambda self: any(it.refunded for it in self.world.stripe.intents))
     @rule(which=pick)
@@ -178,6 +215,19 @@ class People(RuleBasedStateMachine):
         """By a customer, who has to know its secret."""
         known = {order.payment_intent_id for order, _ in self.world.orders.orders.values()}
         return [intent for intent in self.intents(*BY_CARD) if intent.id in known]
+
+    @property
+    def undecided(self) -> list[UUID]:
+        stored = self.world.orders.orders.values()
+        return [order.id for order, _ in stored if order.refused_refund is not None]
+
+    @property
+    def disputable(self) -> list[StripeIntent]:
+        return [it for it in self.world.stripe.intents if it.kept and it.dispute in DISPUTE_GOES_ON]
+
+    @property
+    def refundable(self) -> list[StripeIntent]:
+        return [it for it in self.with_money if it.refusal_now is None]
 
     @property
     def with_money(self) -> list[StripeIntent]:

@@ -38,6 +38,23 @@ class Fate(StrEnum):
 DECLINED: Final = "Your card was declined."
 BY_CARD: Final = ("requires_payment_method", "requires_action")
 PAYABLE: Final = (*BY_CARD, "processing")
+DISPUTE_OPEN: Final = ("needs_response", "under_review")
+DISPUTE_GOES_ON: Final = {
+    None: ("needs_response", "warning_needs_response"),
+    "warning_needs_response": ("warning_under_review", "needs_response", "warning_closed"),
+    "warning_under_review": ("needs_response", "warning_closed"),
+    "needs_response": ("under_review", "won", "lost"),
+    "under_review": ("won", "lost"),
+}
+"""An inquiry (`warning_...`) takes no money and refuses no refund; it can become a dispute."""
+REFUSALS: Final = (
+    ("This charge cannot be refunded.", "charge_not_refundable"),
+    ("The account is closed.", "account_closed"),
+    ("Insufficient funds in your Stripe balance.", "balance_insufficient"),
+    ("The charge is too old to be refunded.", None),
+)
+PASSES: Final = REFUSALS[2]
+"""The refusal that ends when the balance is filled up."""
 
 
 @dataclass(slots=True)
@@ -59,6 +76,11 @@ class StripeIntent:
     status: str = "requires_payment_method"
     declined: bool = False
     charges: int = 0
+    dispute: str | None = None
+    """Its status; one dispute at most."""
+    disputed: int = 0
+    refusal: tuple[str, str | None] | None = None
+    """Message and code with which every refund is refused."""
     refunds: list[ChargeRefund] = field(default_factory=list)
 
     @property
@@ -70,8 +92,22 @@ class StripeIntent:
         return sum(refund.amount for refund in self.refunds if not refund.failed)
 
     @property
+    def lost(self) -> int:
+        """What a lost dispute took of the money, besides what was given back."""
+        return min(self.disputed, self.received - self.refunded) if self.dispute == "lost" else 0
+
+    @property
     def kept(self) -> int:
-        return self.received - self.refunded
+        return self.received - self.refunded - self.lost
+
+    @property
+    def refusal_now(self) -> tuple[str, str | None] | None:
+        """Why a refund would be refused, whatever its amount."""
+        if self.dispute in DISPUTE_OPEN or self.dispute == "lost":
+            return f"{self.id} has been charged back; cannot issue a refund.", "charge_disputed"
+        if self.received and self.refunded == self.received:
+            return f"{self.id} has already been refunded.", "charge_already_refunded"
+        return self.refusal
 
     def shown(self, *, with_charge: bool = False) -> Intent:
         return Intent(
@@ -126,8 +162,8 @@ class StripeInMemory:
     ) -> MadeRefund:
         def refund() -> MadeRefund:
             intent = self._find(intent_id)
-            if not intent.kept:
-                raise StripeRefused("already refunded", "charge_already_refunded")
+            if intent.refusal_now:
+                raise StripeRefused(*intent.refusal_now)
             if amount > intent.kept:
                 raise StripeRefused("more than is left")
             return intent.shown_refund(self.give_back(intent, amount, refund_id))
@@ -217,9 +253,31 @@ class StripeInMemory:
         )
 
     def dispute(self, intent: StripeIntent, status: str) -> None:
-        kind = "created" if status == "needs_response" else "closed"
-        dispute = {"id": f"dp_{intent.id}", "object": "dispute", "payment_intent": intent.id}
-        self._emit(f"charge.dispute.{kind}", {**dispute, "status": status})
+        """The dispute of a charge comes to this status, one that `DISPUTE_GOES_ON` has."""
+        before, intent.dispute = intent.dispute, status
+        if before is None:
+            intent.disputed = intent.kept
+            self._emit_dispute("created", intent)
+        if status in DISPUTE_OPEN and before not in DISPUTE_OPEN:
+            self._emit_dispute("funds_withdrawn", intent)
+        if status in ("won", "lost", "warning_closed"):
+            self._emit_dispute("closed", intent)
+        elif before is not None:
+            self._emit_dispute("updated", intent)
+        if status == "won":
+            self._emit_dispute("funds_reinstated", intent)
+
+    def _emit_dispute(self, what: str, intent: StripeIntent) -> None:
+        self._emit(
+            f"charge.dispute.{what}",
+            {
+                "id": f"dp_{intent.id}",
+                "object": "dispute",
+                "payment_intent": intent.id,
+                "amount": intent.disputed,
+                "status": intent.dispute,
+            },
+        )
 
     def _emit_intent(self, what: str, intent: StripeIntent) -> None:
         self._emit(

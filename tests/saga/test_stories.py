@@ -192,7 +192,12 @@ def test_a_full_refund_of_shipped_goods_restocks_nothing_by_itself() -> None:
 def test_a_partial_refund_changes_the_payment_only() -> None:
     part = RefundPart("thabo", "scratch", refund_id=uuid4(), amount=2000)
     story = Story().hears(RESERVED, INTENT, PAID, part).sends(RefundPayment)
-    story.hears(PaymentPartiallyRefunded(order_id=ID, amount_refunded=2000, payment_version=4))
+    assert story.order.refundable == 10000  # what is under way counts
+    story.hears(
+        PaymentPartiallyRefunded(
+            order_id=ID, amount_refunded=2000, refund_id=part.refund_id, payment_version=4
+        )
+    )
     story.sends().shows(OrderStatus.CONFIRMED, PaymentStatus.PARTIALLY_REFUNDED)
     assert story.order.refundable == 10000
 

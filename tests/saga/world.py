@@ -28,7 +28,7 @@ from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 from contracts.message import Message
-from contracts.order import PlaceOrder, RefundOrder
+from contracts.order import OrderStatus, PlaceOrder, RetryRefund, SettleRefund
 from services.inventory import handlers as inventory
 from services.inventory.rules import LockedProduct
 from services.kit.db import Connection
@@ -36,7 +36,6 @@ from services.kit.messages import Incoming, Outgoing, Record, decode
 from services.kit.work import Handler, Work
 from services.order.deadlines import Timing
 from services.order.handlers import OrderHandlers
-from services.order.order import State
 from services.order.sweeper import sweep_deadlines
 from services.payment import handlers as payment
 from services.payment.calling import make
@@ -46,7 +45,7 @@ from services.payment.model import FailurePolicy, Terms
 from services.payment.rules import check
 from tests.saga.network import Network, Place
 from tests.saga.payment_tables import PaymentDatabase
-from tests.saga.stripe import Fate, StripeInMemory
+from tests.saga.stripe import PASSES, Fate, StripeInMemory
 from tests.saga.tables import InventoryTables, OrderTables
 
 T = TypeVar("T")
@@ -229,9 +228,12 @@ class World:
     def heal(self) -> None:
         """No more faults: let everything arrive and time pass until nothing is under way.
 
-        A bank decides at last about what it is processing, and staff give money back by hand that a
-        customer's bank did not take: no timer does that.
+        A bank decides at last about what it is processing, the Stripe balance is filled up, and
+        staff decide about refunds that were refused for good: no timer does that. What Stripe still
+        refuses they settle outside.
         """
+        for intent in self.stripe.intents:
+            intent.refusal = None if intent.refusal == PASSES else intent.refusal
         for _ in range(2_000):
             if self.goes_on():
                 continue
@@ -240,16 +242,20 @@ class World:
                 self.stripe.move(processing[0], "succeeded")
             elif deadline := self.next_deadline():
                 self.time_passes(max(deadline, self.now))
-            elif not self._refund_by_hand():
+            elif not self._staff_decide():
                 return
         states = [stored.order.state for stored in self.orders.orders.values()]
         raise AssertionError(f"I5: never comes to rest: {states}")
 
-    def _refund_by_hand(self) -> bool:
+    def _staff_decide(self) -> bool:
         for intent in self.stripe.intents:
             order = self.orders.orders[intent.order_id].order
-            undone = order.state in (State.CANCELLED, State.REFUNDED, State.ARCHIVED_UNDONE)
-            if undone and intent.kept and any(refund.failed for refund in intent.refunds):
-                self.send(RefundOrder(order_id=order.id, requested_by="staff", reason="again"))
-                return True
+            if order.refused_refund is None:
+                continue
+            who = {"order_id": order.id, "requested_by": "staff", "reason": "decided"}
+            if order.status is OrderStatus.ARCHIVED or intent.refusal_now:
+                self.send(SettleRefund(**who, amount=order.refused_amount or 0))
+            else:
+                self.send(RetryRefund(**who))
+            return True
         return False

@@ -93,6 +93,78 @@ async def test_a_dispute_is_opened_by_control_and_accepted(standin: StandinProce
     assert closed.status == "lost"
 
 
+@pytest.mark.parametrize(
+    ("way", "refundable"),
+    [
+        (["needs_response"], False),
+        (["needs_response", "under_review"], False),
+        (["needs_response", "lost"], False),
+        (["needs_response", "under_review", "won"], True),
+        (["warning_needs_response"], True),
+        (["warning_needs_response", "warning_under_review", "warning_closed"], True),
+        (["warning_needs_response", "needs_response"], False),
+    ],
+)
+async def test_a_disputed_charge_is_not_refunded_unless_the_dispute_was_won(
+    standin: StandinProcess, way: list[str], refundable: bool
+) -> None:
+    intent = await standin.paid()
+    first, *statuses = way
+    dispute = await standin.control(
+        "POST", f"/payment_intents/{intent.id}/dispute", {"inquiry": first.startswith("warning")}
+    )
+    for status in statuses:
+        dispute = await standin.control("POST", f"/disputes/{dispute['id']}", {"status": status})
+    assert (dispute["status"], dispute["is_charge_refundable"]) == (way[-1], refundable)
+
+    if refundable:
+        await standin.refunds.create_async({"payment_intent": intent.id})
+    else:
+        with pytest.raises(stripe.InvalidRequestError, match="charged back") as refused:
+            await standin.refunds.create_async({"payment_intent": intent.id})
+        assert refused.value.code == "charge_disputed"
+
+
+async def test_a_dispute_emits_what_happens_to_the_money(
+    standin: StandinProcess, hooks: Receiver
+) -> None:
+    intent = await standin.paid()
+    dispute = await standin.control("POST", f"/payment_intents/{intent.id}/dispute", {})
+    await hooks.gets("charge.dispute.created", "charge.dispute.funds_withdrawn")
+    for status in ("under_review", "won"):
+        await standin.control("POST", f"/disputes/{dispute['id']}", {"status": status})
+    await hooks.gets(
+        "charge.dispute.updated", "charge.dispute.closed", "charge.dispute.funds_reinstated"
+    )
+
+
+async def test_a_refund_on_its_way_fails_when_its_charge_is_disputed(
+    standin: StandinProcess, hooks: Receiver
+) -> None:
+    intent = await standin.paid("pm_card_pendingRefund")
+    refund = await standin.refunds.create_async({"payment_intent": intent.id})
+
+    await standin.control("POST", f"/payment_intents/{intent.id}/dispute", {})
+
+    await hooks.gets("refund.failed")
+    failed = await standin.refunds.retrieve_async(refund.id)
+    assert failed.failure_reason == "charge_for_pending_refund_disputed"
+
+
+async def test_a_refund_is_refused_for_good_when_a_test_asks_for_it(
+    standin: StandinProcess,
+) -> None:
+    intent = await standin.paid()
+    await standin.control("POST", "/faults", {"kind": "not_refundable", "count": 1})
+    for _ in range(2):  # the refusal is kept under the key
+        with pytest.raises(stripe.InvalidRequestError) as refused:
+            await standin.refunds.create_async(
+                {"payment_intent": intent.id}, {"idempotency_key": f"no:{intent.id}"}
+            )
+        assert refused.value.code == "charge_not_refundable"
+    await standin.refunds.create_async({"payment_intent": intent.id})
+
+
 async def test_a_cancelled_intent_can_be_forced_to_succeed(standin: StandinProcess) -> None:
     intent = await standin.open("order-late")
     await standin.intents.cancel_async(intent.id)

@@ -15,7 +15,8 @@ GET, POST, DELETE /_control/faults
     likely, 0 to 1; how many times, else until cleared. POST adds one or a list.
     API calls: `delay`, `rate_limit` (429), `error_before` (500, no effect, not stored),
     `stored_error` (500, no effect, stored under the idempotency key), `error_after` (500 after
-    the effect, stored), `lost_answer` (the connection breaks after the effect).
+    the effect, stored), `lost_answer` (the connection breaks after the effect),
+    `not_refundable` (a refund is refused for good, stored).
     Webhooks: `webhook_doubled`, `webhook_dropped`, `webhook_held`, `webhook_delayed`,
     `webhook_shuffled` (by a random part of delay_ms).
     Faults are not kept across a restart. A count falls whenever its fault strikes.
@@ -30,11 +31,14 @@ POST /_control/payment_intents/{id}/succeed        from any status but succeeded
 POST /_control/payment_intents/{id}/fail           from processing
     The intent as it is then.
 POST /_control/charges/{id}/dispute, /_control/payment_intents/{id}/dispute
-    `{"reason"?, "amount"?}`; the dispute.
+    `{"reason"?, "amount"?, "inquiry"?}`; the dispute.
+POST /_control/disputes/{id}   `{"status": str}`
+    The dispute moves on: `under_review`, `won`, `lost`; of an inquiry `warning_under_review`,
+    `warning_closed` or `needs_response`. Emits what Stripe does.
 GET /_control/ledger?order_id=&starting_after=
     `{"data": [{"id", "order_id", "status", "amount", "currency", "amount_received",
     "amount_refunded", "successful_charges", "refunds": [{"id", "amount", "status"}],
-    "disputes": [{"id", "status"}]}], "has_more"}`, oldest first, 1,000 a page.
+    "disputes": [{"id", "status", "amount"}]}], "has_more"}`, oldest first, 1,000 a page.
 GET /_control/requests
     `{"operations": {name: {status or "replayed": n}}, "webhooks": {"delivered",
     "failed_attempts", "due", "sending", "held", "dropped", "failed"}}`; calls, delivered and

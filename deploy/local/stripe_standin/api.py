@@ -155,6 +155,10 @@ def _operate(session: Session, call: _Call) -> tuple[Answer, bool]:
     try:
         if Kind.STORED_ERROR in call.faults:
             raise internal(saved=True)
+        if Kind.NOT_REFUNDABLE in call.faults and operation.name == "create_refund":
+            raise invalid(
+                "This charge cannot be refunded.", code="charge_not_refundable", saved=True
+            )
         wanted = expand.paths(call.params, operation.returns, listing=operation.listing)
         body = operation.handler(session, call.id_, call.params)
         expand.expand(session, body, wanted)

@@ -34,6 +34,13 @@ class _Dispute(BaseModel):
 
     reason: str = "fraudulent"
     amount: int | None = Field(None, gt=0)
+    inquiry: bool = False
+
+
+class _DisputeStatus(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    status: str
 
 
 Control = Callable[[Standin, Request, Any], Awaitable[Any]]
@@ -53,6 +60,7 @@ def routes(standin: Standin) -> list[Route]:
         ("POST", "/payment_intents/{id}/fail", _fail),
         ("POST", "/payment_intents/{id}/dispute", _dispute),
         ("POST", "/charges/{id}/dispute", _dispute),
+        ("POST", "/disputes/{id}", _move_dispute),
         ("GET", "/ledger", _ledger),
         ("GET", "/requests", _requests),
     ]
@@ -157,7 +165,17 @@ async def _dispute(standin: Standin, request: Request, body: Any) -> Any:
         if "/payment_intents/" in request.url.path:
             id_ = session.get("payment_intent", id_)["latest_charge"] or ""
         charge = session.get("charge", id_)
-        return disputes.open_(session, charge, asked.reason, asked.amount)
+        return disputes.open_(session, charge, asked.reason, asked.amount, inquiry=asked.inquiry)
+
+    return await standin.run(work)
+
+
+async def _move_dispute(standin: Standin, request: Request, body: Any) -> Any:
+    asked = _DisputeStatus.model_validate(body)
+
+    def work(session: Session) -> Json:
+        dispute = session.get("dispute", request.path_params["id"])
+        return disputes.move(session, dispute, asked.status)
 
     return await standin.run(work)
 

@@ -1,7 +1,9 @@
 """Disputes: opened by a test card or the control interface, won or lost by the evidence.
 
 As in Stripe's test mode, `evidence[uncategorized_text]` of `winning_evidence` or
-`losing_evidence` decides, once it is submitted.
+`losing_evidence` decides, once it is submitted. The control interface moves them without evidence.
+An inquiry (`warning_...`) takes no money and bars no refund; it ends, or becomes a dispute. Of a
+disputed charge no refund can be made, and a pending one fails, unless the dispute was won.
 """
 
 from deploy.local.stripe_standin import events, lists
@@ -12,9 +14,49 @@ from deploy.local.stripe_standin.session import Session
 _VERDICTS = {"winning_evidence": "won", "losing_evidence": "lost"}
 _RESPONSE_SECONDS = 7 * 86_400
 
+_BARS_REFUNDS = ("needs_response", "under_review", "lost")
+_ENDS = ("won", "lost", "warning_closed")
+_NEXT = {
+    "warning_needs_response": ("warning_under_review", "warning_closed", "needs_response"),
+    "warning_under_review": ("warning_closed", "needs_response"),
+    "needs_response": ("under_review", "won", "lost"),
+    "under_review": ("won", "lost"),
+}
 
-def open_(session: Session, charge: Json, reason: str, amount: int | None = None) -> Json:
-    """The customer's bank disputes a charge, or `amount` (minor units) of it."""
+
+def bars_refunds(session: Session, charge: Json) -> bool:
+    """Whether a dispute of the charge is open or lost."""
+    return any(
+        dispute["status"] in _BARS_REFUNDS for dispute in session.of_charge("dispute", charge["id"])
+    )
+
+
+def move(session: Session, dispute: Json, status: str) -> Json:
+    """The bank, or the merchant's evidence, brings the dispute to this status."""
+    if status not in _NEXT.get(dispute["status"], ()):
+        raise invalid(f"A dispute that is {dispute['status']} cannot become {status}.")
+    if status in _ENDS:
+        _end(session, dispute, status)
+        return dispute
+    escalates = dispute["status"].startswith("warning_") and not status.startswith("warning_")
+    previous = {"status": dispute["status"]}
+    dispute.update(status=status, is_charge_refundable=status.startswith("warning_"))
+    session.save(dispute)
+    events.emit(session, "charge.dispute.updated", dispute, previous)
+    if escalates:
+        _withdraw(session, dispute)
+    return dispute
+
+
+def open_(
+    session: Session,
+    charge: Json,
+    reason: str,
+    amount: int | None = None,
+    *,
+    inquiry: bool = False,
+) -> Json:
+    """The customer's bank disputes a charge, or `amount` (minor units) of it; or first inquires."""
     if charge["disputed"]:
         raise invalid(f"Charge {charge['id']} is disputed already.", saved=True)
     dispute = {
@@ -32,19 +74,27 @@ def open_(session: Session, charge: Json, reason: str, amount: int | None = None
             "past_due": False,
             "submission_count": 0,
         },
-        "is_charge_refundable": False,
+        "is_charge_refundable": inquiry,
         "livemode": False,
         "metadata": {},
         "payment_intent": charge["payment_intent"],
         "reason": reason,
-        "status": "needs_response",
+        "status": "warning_needs_response" if inquiry else "needs_response",
     }
     session.insert(dispute)
     charge["disputed"] = True
     session.save(charge)
     events.emit(session, "charge.dispute.created", dispute)
-    events.emit(session, "charge.dispute.funds_withdrawn", dispute)
+    if not inquiry:
+        _withdraw(session, dispute)
     return dispute
+
+
+def _withdraw(session: Session, dispute: Json) -> None:
+    events.emit(session, "charge.dispute.funds_withdrawn", dispute)
+    for refund in session.of_charge("refund", dispute["charge"]):
+        if refund["status"] == "pending":
+            session.schedule(0, "fail_disputed_refund", refund["id"])
 
 
 def get(session: Session, id_: str, params: Json) -> Json:
@@ -93,7 +143,7 @@ def close(session: Session, id_: str, params: Json) -> Json:
 
 def _end(session: Session, dispute: Json, verdict: str) -> None:
     previous = {"status": dispute["status"]}
-    dispute["status"] = verdict
+    dispute.update(status=verdict, is_charge_refundable=verdict != "lost")
     session.save(dispute)
     events.emit(session, "charge.dispute.closed", dispute, previous)
     if verdict == "won":
@@ -101,5 +151,5 @@ def _end(session: Session, dispute: Json, verdict: str) -> None:
 
 
 def _check_open(dispute: Json) -> None:
-    if dispute["status"] in ("won", "lost"):
+    if dispute["status"] in _ENDS:
         raise invalid("This dispute is already closed", saved=True)

@@ -21,6 +21,7 @@ class Kind(StrEnum):
     STORED_ERROR = "stored_error"  # 500, no effect, stored under the idempotency key
     ERROR_AFTER = "error_after"  # 500 after the effect, stored under the idempotency key
     LOST_ANSWER = "lost_answer"  # the effect happens, then the connection breaks
+    NOT_REFUNDABLE = "not_refundable"  # 400 charge_not_refundable, stored; of create_refund
     # webhooks
     WEBHOOK_DOUBLED = "webhook_doubled"
     WEBHOOK_DROPPED = "webhook_dropped"  # never sent; the event list still has the event

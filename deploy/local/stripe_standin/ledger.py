@@ -27,7 +27,8 @@ SELECT json_object(
             'id', r.id, 'amount', json_extract(r.body, '$.amount'), 'status', r.status))
         FROM objects r WHERE r.intent = i.id AND r.kind = 'refund'),
     'disputes', (
-        SELECT json_group_array(json_object('id', d.id, 'status', d.status))
+        SELECT json_group_array(json_object(
+            'id', d.id, 'status', d.status, 'amount', json_extract(d.body, '$.amount')))
         FROM objects d WHERE d.intent = i.id AND d.kind = 'dispute'))
 FROM objects i
 """

@@ -1,6 +1,6 @@
 """Refunds: money given back, once, and never more than was taken."""
 
-from deploy.local.stripe_standin import events, lists, payment_methods
+from deploy.local.stripe_standin import disputes, events, lists, payment_methods
 from deploy.local.stripe_standin.currencies import shown
 from deploy.local.stripe_standin.errors import Json, invalid
 from deploy.local.stripe_standin.forms import choice, merged, metadata, positive, read, text
@@ -21,6 +21,12 @@ def create(session: Session, _: str, params: Json) -> Json:
         },
     )
     charge = _charge_of(session, given)
+    if disputes.bars_refunds(session, charge):
+        raise invalid(
+            f"Charge {charge['id']} has been charged back; cannot issue a refund.",
+            code="charge_disputed",
+            saved=True,
+        )
     left = charge["amount_captured"] - charge["amount_refunded"]
     amount = given.get("amount", left)
     if left == 0:
@@ -82,15 +88,21 @@ def complete(session: Session, refund: Json) -> None:
         _move(session, refund, "succeeded")
 
 
-def fail(session: Session, refund: Json) -> None:
+def fail(session: Session, refund: Json, reason: str = "lost_or_stolen_card") -> None:
     """The customer's bank sent the money back: the charge is as if it had not been refunded."""
     if refund["status"] == "failed":
         return
-    refund["failure_reason"] = "lost_or_stolen_card"
+    refund["failure_reason"] = reason
     _move(session, refund, "failed")
     events.emit(session, "refund.failed", refund)
     charge = session.get("charge", refund["charge"])
     _set_refunded(session, charge, charge["amount_refunded"] - refund["amount"], emit=False)
+
+
+def fail_disputed(session: Session, refund: Json) -> None:
+    """The charge was disputed while its refund was on the way."""
+    if refund["status"] == "pending":
+        fail(session, refund, "charge_for_pending_refund_disputed")
 
 
 def _move(session: Session, refund: Json, status: str) -> None:

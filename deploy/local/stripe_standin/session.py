@@ -104,6 +104,13 @@ class Session:
             raise missing(kind, id_, param)
         return obj
 
+    def of_charge(self, kind: str, charge: str) -> list[Json]:
+        """The refunds or disputes of a charge, the oldest first."""
+        rows = self.db.execute(
+            "SELECT body FROM objects WHERE charge = ? AND kind = ? ORDER BY seq", (charge, kind)
+        )
+        return [orjson.loads(body) for (body,) in rows.fetchall()]
+
     def test_method_of(self, id_: str) -> str | None:
         """The name of the test method that a payment method was made from."""
         row = self.db.execute("SELECT test_method FROM objects WHERE id = ?", (id_,)).fetchone()

@@ -22,6 +22,7 @@ ACTIONS: dict[str, tuple[str, Callable[[Session, Json], None]]] = {
     "settle": ("payment_intent", _settle),
     "complete_refund": ("refund", refunds.complete),
     "fail_refund": ("refund", refunds.fail),
+    "fail_disputed_refund": ("refund", refunds.fail_disputed),
 }
 
 

@@ -11,6 +11,7 @@ from services.ops.cli.client import Client, Failed
 from services.ops.cli.dead_letters import dead_letters
 from services.ops.cli.orders import orders
 from services.ops.cli.printing import Json, client_of, console, print_json, print_table
+from services.ops.cli.refunds import refunds
 from services.ops.cli.sagas import sagas
 from services.ops.cli.stock import stock
 from services.ops.cli.stripe import stripe
@@ -26,6 +27,7 @@ app = typer.Typer(
 )
 app.add_typer(orders, name="orders")
 app.add_typer(sagas, name="sagas")
+app.add_typer(refunds, name="refunds")
 app.add_typer(dead_letters, name="dead-letters")
 app.add_typer(stock, name="stock")
 app.add_typer(stripe, name="stripe")

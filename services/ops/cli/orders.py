@@ -80,6 +80,18 @@ def show(context: typer.Context, order: Order, as_json: Json = False) -> None:
         f"money      {money(found['total'], found['currency'])}, "
         f"{found['amount_refunded'] or 0} refunded, {found['payment_intent_id'] or 'no intent'}"
     )
+    if found["amount_lost"]:
+        out.print(f"lost       {money(found['amount_lost'], found['currency'])}, by a dispute")
+    if found["amount_settled"] is not None:
+        out.print(f"settled    {money(found['amount_settled'], found['currency'])} outside Stripe")
+    if found["refused_refund"]:
+        refused = money(found["refused_amount"], found["currency"])
+        out.print(
+            f"decision   needed: Stripe refused to refund {refused} "
+            f"since {moment(found['refused_since'])}"
+        )
+        out.print(f"           {found['refused_refund']}", markup=False)
+        out.print("           `ops refunds retry` or `ops refunds settle`")
     out.print(f"saga       {found['saga_state']} since {moment(found['saga_since'])}")
     if found["waits_for"]:
         out.print(f"waits for  {found['waits_for']}")

@@ -26,6 +26,7 @@ from services.ops.console.routes import (
     order,
     orders,
     overview,
+    refunds,
     sagas,
     sign_in,
     stock,
@@ -59,6 +60,7 @@ def install(app: FastAPI, ops: Ops, tokens: Tokens, proxies: Proxies) -> FastAPI
     console.state.proxies = proxies
     for rooms in (sign_in, overview, orders, order, live, bulks, stock, dead_letters, sagas, audit):
         console.include_router(rooms.router)
+    console.include_router(refunds.router)
     console.mount("/static", StaticFiles(directory=STATIC))
     console.add_exception_handler(SignInFirst, _sign_in_first)
     for kind in (ApiProblem, HTTPException, RequestValidationError, *INFRASTRUCTURE, Exception):

@@ -33,10 +33,11 @@ class Request(BaseModel):
     amount: Annotated[
         int | None,
         Field(
-            gt=0,
+            ge=0,
             lt=2**63,
             strict=True,
-            description="of a refund of one order: a part, in minor units",
+            description="of one order, in minor units: a part that is refunded, or what was given "
+            "back outside Stripe",
         ),
     ] = None
     reason: Reason
@@ -62,11 +63,10 @@ async def ask(
 ) -> Json:
     """Once for each id: a UUIDv7 that the caller makes. Each order is taken or refused by itself;
     its `outcome` changes from `waiting` when the order service has answered: ask with GET. A part
-    of a refund that Stripe did not carry out becomes `refused` later. To cancel and to refund need
-    the role admin."""
+    of a refund that Stripe did not carry out becomes `refused` later. To cancel, to
+    refund and to decide about refused refunds need the role admin."""
     demand(caller, task_of(body.action))
-    if body.amount and (body.action is not Action.REFUND or len(set(body.order_ids)) > 1):
-        raise ApiProblem(422, "amount: only one order's money is refunded in part")
+    _check_amount(body)
     wanted = Bulk(bulk_id, body.action, body.restock, caller.customer_id, body.reason, body.amount)
     with chosen("bulk_id"):
         try:
@@ -74,6 +74,23 @@ async def ask(
                 return await bulk.ask(work, wanted, body.order_ids)
         except UnknownOrders as error:
             raise ApiProblem(404, f"No topic has told of these orders: {error}") from None
+
+
+def _check_amount(body: Request) -> None:
+    """Raises ApiProblem (422)."""
+    alone = len(set(body.order_ids)) == 1
+    match body.action:
+        case Action.SETTLE_REFUND:
+            if body.amount is None or not alone:
+                raise ApiProblem(
+                    422, "amount: say for one order what was given back, 0 for nothing"
+                )
+        case Action.REFUND:
+            if body.amount is not None and not (body.amount and alone):
+                raise ApiProblem(422, "amount: only one order's money is refunded in part")
+        case _:
+            if body.amount is not None:
+                raise ApiProblem(422, "amount: only of a refund")
 
 
 @router.get("/{bulk_id}", summary="What came of a bulk")

@@ -99,6 +99,13 @@ async def stuck(
     return await _waiting(ops.service.pool, list(WAITS_FOR), since, limit)
 
 
+@router.get("/refunds/refused", summary="Refunds that Stripe refused for good: staff decide")
+async def list_refused_refunds(ops: TheOps, _caller: Viewer, limit: Limit = 100) -> list[Json]:
+    """The longest waiting first, each with Stripe's reason and the amount, in minor units. Try
+    again or settle outside with PUT /v1/bulks/{id}: `retry_refund`, `settle_refund`."""
+    return [dict(row) for row in await orders.list_refused(ops.service.pool, limit)]
+
+
 async def _waiting(pool: Pool, states: list[str], since: datetime, limit: int) -> list[Json]:
     rows = await orders.list_stuck(pool, states, since, limit)
     return [{**row, "waits_for": WAITS_FOR[row["saga_state"]]} for row in rows]

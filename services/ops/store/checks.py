@@ -24,15 +24,18 @@ class Judged(NamedTuple):
 
 
 async def judge_money(pool: Pool, settled_before: datetime, named: int) -> Judged:
-    """Sold: all of the total came in. Undone: nothing is left with the shop. And the order tells
-    the same refunds as the payment."""
+    """Sold: all of the total came in. Undone: nothing is left with the shop, unless staff settled
+    it outside Stripe or still have to decide. And the order tells the same refunds as the
+    payment."""
     row = await pool.fetchrow(
         """
         WITH at_rest AS (
             SELECT order_id, saga_state, total, saga_state = ANY($4) AS undone,
                    coalesce(orders.amount_refunded, 0) AS told,
+                   amount_settled IS NOT NULL OR refused_refund IS NOT NULL AS staff_decide,
                    coalesce((payment.said ->> 'amount_received')::bigint, 0) AS received,
-                   coalesce((payment.said ->> 'amount_refunded')::bigint, 0) AS refunded
+                   coalesce((payment.said ->> 'amount_refunded')::bigint, 0) AS refunded,
+                   coalesce((payment.said ->> 'amount_lost')::bigint, 0) AS lost
               FROM orders
               LEFT JOIN LATERAL (
                    SELECT happened_at,
@@ -45,8 +48,9 @@ async def judge_money(pool: Pool, settled_before: datetime, named: int) -> Judge
                AND (payment.happened_at IS NULL OR payment.happened_at <= $1)
         ), judged AS (
             SELECT order_id, saga_state,
-                   CASE WHEN undone AND received <> refunded
-                        THEN 'of ' || received || ' that came in, ' || refunded || ' went back'
+                   CASE WHEN undone AND received <> refunded + lost AND NOT staff_decide
+                        THEN 'of ' || received || ' that came in, ' || refunded + lost
+                             || ' went back'
                         WHEN NOT undone AND received IS DISTINCT FROM total
                         THEN received || ' of ' || coalesce(total::text, 'no total') || ' came in'
                         WHEN told <> refunded

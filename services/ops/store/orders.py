@@ -10,6 +10,8 @@ import asyncpg
 from contracts.audit import OrderAudited, OrderWaits
 from contracts.order import OrderUpdated
 from services.kit.db import Connection, Pool
+from services.kit.messages import storable
+from services.ops.rules import mask
 
 
 async def lock_orders(db: Connection, order_ids: Collection[UUID]) -> None:
@@ -69,8 +71,14 @@ async def save_newer_states(db: Connection, heard: Sequence[OrderAudited]) -> No
     states = [newest[order_id] for order_id in sorted(newest)]
     await db.execute(
         """
-        INSERT INTO orders (order_id, audit_version, saga_state, saga_since)
-        SELECT * FROM unnest($1::uuid[], $2::int[], $3::text[], $4::timestamptz[])
+        INSERT INTO orders (order_id, audit_version, saga_state, saga_since, refused_refund,
+                            refused_amount, refused_since, amount_lost, amount_settled)
+        SELECT order_id, version, saga_state, at, refused_refund, refused_amount,
+               CASE WHEN refused_refund IS NOT NULL THEN at END, amount_lost, amount_settled
+          FROM unnest($1::uuid[], $2::int[], $3::text[], $4::timestamptz[], $5::text[],
+                      $6::bigint[], $7::bigint[], $8::bigint[])
+            AS heard (order_id, version, saga_state, at, refused_refund, refused_amount,
+                      amount_lost, amount_settled)
         ON CONFLICT (order_id) DO UPDATE
            SET audit_version = excluded.audit_version, saga_state = excluded.saga_state,
                saga_since = CASE WHEN orders.saga_state = excluded.saga_state
@@ -78,13 +86,23 @@ async def save_newer_states(db: Connection, heard: Sequence[OrderAudited]) -> No
                rounds = CASE WHEN orders.saga_state = excluded.saga_state
                              THEN orders.rounds ELSE 0 END,
                next_try_at = CASE WHEN orders.saga_state = excluded.saga_state
-                                  THEN orders.next_try_at END
+                                  THEN orders.next_try_at END,
+               refused_refund = excluded.refused_refund,
+               refused_amount = excluded.refused_amount,
+               refused_since = CASE WHEN orders.refused_refund IS NOT NULL
+                                         AND excluded.refused_refund IS NOT NULL
+                                    THEN orders.refused_since ELSE excluded.refused_since END,
+               amount_lost = excluded.amount_lost, amount_settled = excluded.amount_settled
          WHERE orders.audit_version < excluded.audit_version
         """,
         [m.order_id for m in states],
         [m.version for m in states],
         [m.saga_state for m in states],
         [m.at for m in states],
+        [m.refused_refund and storable(mask(m.refused_refund)) for m in states],
+        [m.refused_amount for m in states],
+        [m.amount_lost for m in states],
+        [m.amount_settled for m in states],
     )
 
 
@@ -181,6 +199,22 @@ async def list_stuck(
         """,
         states,
         since,
+        limit,
+    )
+
+
+async def list_refused(pool: Pool, limit: int) -> list[asyncpg.Record]:
+    """The orders with a refund that Stripe refused for good, the longest waiting first."""
+    return await pool.fetch(
+        """
+        SELECT order_id, customer_id, status, payment_status, saga_state, total, currency,
+               amount_refunded, amount_lost, amount_settled, refused_refund, refused_amount,
+               refused_since
+          FROM orders
+         WHERE refused_refund IS NOT NULL
+         ORDER BY refused_since, order_id
+         LIMIT $1
+        """,
         limit,
     )
 

@@ -124,6 +124,20 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
+        "refusal-never-final",
+        "a refund that Stripe refuses for good is asked for again without end",
+        "I5",
+        8,
+        ("refunds-refused",),
+        (
+            Edit(
+                "services/payment/refund_rules.py",
+                "final=code not in _TEMPORARY)",
+                "final=False)",
+            ),
+        ),
+    ),
+    Mutant(
         "timers-not-audited",
         "what a timer changed, and no message, is not audited",
         "I6",

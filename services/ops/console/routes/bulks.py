@@ -114,6 +114,10 @@ def _heading(action: bulk.Action, count: int) -> str:
             return f"Retry {orders} now"
         case bulk.Action.REFUND:
             return f"Refund {orders}"
+        case bulk.Action.RETRY_REFUND:
+            return f"Ask Stripe again to refund {orders}"
+        case bulk.Action.SETTLE_REFUND:
+            return f"Settle the refund of {orders} outside Stripe"
         case _:
             return f"Move {orders} to {action.value}"
 

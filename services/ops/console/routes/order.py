@@ -127,8 +127,11 @@ def _left(order: dict[str, Any]) -> int:
     """What could be refunded, in minor units."""
     if order["payment_status"] not in _HOLDS_MONEY or not order["total"]:
         return 0
+    back: int = (
+        (order["amount_refunded"] or 0) + order["amount_lost"] + (order["amount_settled"] or 0)
+    )
     total: int = order["total"]
-    return max(total - (order["amount_refunded"] or 0), 0)
+    return max(total - back, 0)
 
 
 async def _order_page(

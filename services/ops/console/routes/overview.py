@@ -58,6 +58,8 @@ async def _facts(ops: Ops, visitor: Visitor) -> dict[str, Any]:
         "stuck": stuck,
         "many": len(stuck) == _COUNTED,
         "shown": _SHOWN,
+        "refused": await orders.list_refused(pool, _COUNTED),
+        "most": _COUNTED,
         "causes": causes,
         "parked": sum(row["messages"] for row in causes),
         "waiting": sum(row["waiting"] for row in causes),
