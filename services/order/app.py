@@ -14,15 +14,13 @@ from contracts.topics import (
     PAYMENT_COMMANDS,
     PAYMENT_EVENTS,
 )
-from services.kit.errors import KitError
 from services.kit.service import Service
 from services.kit.settings import ServiceSettings
 from services.kit.work import Work
-from services.order import store
 from services.order.deadlines import Timing
 from services.order.handlers import OrderHandlers
-from services.order.order import State
-from services.order.sweeper import count_stuck, sweep_deadlines
+from services.order.newer_release import replay_dead_letters
+from services.order.sweeper import count_stuck, retry_stuck, sweep_deadlines
 
 
 class OrderSettings(ServiceSettings):
@@ -32,10 +30,6 @@ class OrderSettings(ServiceSettings):
     step_timeout_seconds: float = Field(
         default=15.0, gt=0, description="an unanswered command is sent again after this long"
     )
-
-
-class UnknownStates(KitError):  # noqa: N818
-    """Rows hold saga states that this version's table does not have."""
 
 
 def build(settings: OrderSettings) -> Service:
@@ -53,21 +47,13 @@ def build(settings: OrderSettings) -> Service:
         handlers=handlers.by_message(),
     )
 
-    @service.on_start
-    async def refuse_unknown_states(work: Work) -> None:
-        unknown = await store.states_in_use(work.db) - {*State}
-        if unknown:
-            raise UnknownStates(
-                f"orders are in states that this version does not know: {sorted(unknown)}; "
-                "run the version that wrote them"
-            )
+    service.on_start(retry_stuck)
 
     @service.every(seconds=0.5, name="sweep_deadlines")
     async def deadlines(work: Work) -> None:
         await sweep_deadlines(work, handlers)
 
-    @service.every(seconds=30, name="count_stuck")
-    async def stuck(work: Work) -> None:
-        await count_stuck(work)
+    service.every(seconds=30, name="count_stuck")(count_stuck)
+    service.every(seconds=5, name="replay_dead_letters")(replay_dead_letters)
 
     return service

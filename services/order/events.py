@@ -81,6 +81,10 @@ class RefundPart(Asked):
     amount: int
 
 
+class ClosedBySql(Asked):
+    """An operator set the status to cancelled in the database: payment and stock are to follow."""
+
+
 class Impossible(Asked):
     """Asked for something that no state allows, e.g. to refund what was never paid."""
 
@@ -116,6 +120,16 @@ _STATUS_EVENTS: dict[OrderStatus, type[Asked]] = {
     OrderStatus.CANCELLED: StaffCancels,
     OrderStatus.REFUNDED: RefundAll,
 }
+
+
+_EDITS: dict[OrderStatus, type[Asked]] = _STATUS_EVENTS | {OrderStatus.CANCELLED: ClosedBySql}
+_AMBIGUOUS = (OrderStatus.REFUNDED,)  # the money may have gone back, or is to go back
+
+
+def edited(status: OrderStatus, by: str) -> Asked | None:
+    """What an edit of the status by SQL asks of the saga; None where that is not clear."""
+    asked = None if status in _AMBIGUOUS else _EDITS.get(status)
+    return asked(by, f"set to {status} in the database") if asked else None
 
 
 def understand(message: Message, message_id: UUID, *, paid: bool, refundable: int) -> Event:

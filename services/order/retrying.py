@@ -1,7 +1,8 @@
 """A person wants the next try of an order now: its deadline becomes now, the sweeper does the rest.
 
 What is sent again, how the rounds count and what the next wait is stay in one place. Nothing of the
-order changes: the name of who cancelled or refunded it stays on what follows.
+order changes: the name of who cancelled or refunded it stays on what follows. An order that cannot
+be advanced is tried again, too, whatever its state.
 """
 
 from contracts.audit import OrderWaits
@@ -24,8 +25,8 @@ async def retry_now(work: Work, messages: list[Incoming[RetryOrder]]) -> None:
         if order is None:
             work.park(m, f"there is no order {asked.order_id}")
             continue
-        state = State(order["saga_state"])
-        if state not in WAITS_FOR_ANSWER:
+        state = order["saga_state"]
+        if state not in WAITS_FOR_ANSWER and order["stuck_reason"] is None:
             work.send(_refusal(asked, state, OrderStatus(order["status"])), m)
             continue
         due.append(asked.order_id)
@@ -37,6 +38,7 @@ async def retry_now(work: Work, messages: list[Incoming[RetryOrder]]) -> None:
                 next_try_at=work.now,
                 requested_by=asked.requested_by,
                 reason=asked.reason,
+                stuck_reason=order["stuck_reason"],
                 at=work.now,
             ),
             m,
@@ -45,8 +47,8 @@ async def retry_now(work: Work, messages: list[Incoming[RetryOrder]]) -> None:
         await store.make_due(work.db, due, work.now)
 
 
-def _refusal(asked: RetryOrder, state: State, status: OrderStatus) -> CommandRefused:
-    waits_for = "the customer" if state is State.AWAITING_PAYMENT else "no answer"
+def _refusal(asked: RetryOrder, state: str, status: OrderStatus) -> CommandRefused:
+    waits_for = "the customer" if state == State.AWAITING_PAYMENT else "no answer"
     return CommandRefused(
         order_id=asked.order_id,
         command=RetryOrder.wire_type,
