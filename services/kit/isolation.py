@@ -4,7 +4,7 @@ A consumer cuts a batch that fails until the culprit stands alone (`processor`).
 on a set needs the same: otherwise one row that cannot be handled is first in line for ever, and
 nothing behind it is handled.
 
-    culprits = await isolate(work, due, advance)    # everything else is done
+    culprits = await isolate(work, "sweep", due, advance)    # everything else is done
     for culprit in culprits:
         ...                                         # set aside with its reason, retried slowly
 """
@@ -12,11 +12,17 @@ nothing behind it is handled.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, NamedTuple, TypeVar
 
+from prometheus_client import Counter
+
 from services.kit.errors import is_infrastructure
 from services.kit.messages import storable
 from services.kit.work import Work
 
 T = TypeVar("T")
+
+ISOLATED: Final = Counter(
+    "orderflow_isolated_total", "Items that failed alone and were set aside by a timer", ["task"]
+)
 
 REASON_LENGTH: Final = 500
 """Characters of a reason: an error may quote all that it was given."""
@@ -41,13 +47,14 @@ def reason_of(error: Exception) -> str:
 
 
 async def isolate(
-    work: Work, items: Sequence[T], handle: Callable[[Sequence[T]], Awaitable[None]]
+    work: Work, task: str, items: Sequence[T], handle: Callable[[Sequence[T]], Awaitable[None]]
 ) -> list[Culprit[T]]:
     """Handle a set inside the open transaction; returns the items that fail on their own.
 
     Each attempt is a savepoint. One that fails is rolled back together with what it decided to
     send, and its halves are tried. One culprit among n items costs about 2 log2(n) attempts, a set
-    without one costs one. Row locks that were taken before the call are kept throughout.
+    without one costs one. Row locks that were taken before the call are kept throughout. Culprits
+    are counted as `task` once the transaction has committed.
 
     Raises:
         Every infrastructure error: the whole transaction is to be repeated.
@@ -64,11 +71,12 @@ async def isolate(
         for entries, length in queued:
             del entries[length:]
         if len(items) == 1:
+            work.after_commit(ISOLATED.labels(task).inc)
             return [Culprit(items[0], error)]
     else:
         return []
     middle = len(items) // 2
     return [
-        *await isolate(work, items[:middle], handle),
-        *await isolate(work, items[middle:], handle),
+        *await isolate(work, task, items[:middle], handle),
+        *await isolate(work, task, items[middle:], handle),
     ]

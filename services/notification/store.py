@@ -104,14 +104,17 @@ class QueuedMail:
 
 async def claim_mails(pool: Pool, limit: int, lease: timedelta, token: UUID) -> list[QueuedMail]:
     """Take due mails whose contact is known, those that wait longest first. When their worker
-    dies, the lease ends and they are due again. By the database's clock."""
+    dies, the lease ends and they are due again. By the database's clock.
+
+    A kind of a newer release is left to it. Facts that are missing are a fault of that mail alone,
+    found when it is rendered."""
     rows = await pool.fetch(
         """
         UPDATE mails AS mail
            SET attempts = attempts + 1, next_attempt_at = now() + $2, lease_token = $3
           FROM (SELECT order_id, kind, number, contact.email
                   FROM mails JOIN contacts AS contact USING (order_id)
-                 WHERE state = 'queued' AND next_attempt_at <= now()
+                 WHERE state = 'queued' AND next_attempt_at <= now() AND kind = ANY($4)
                  ORDER BY next_attempt_at
                  LIMIT $1
                    FOR UPDATE OF mails SKIP LOCKED) AS due
@@ -121,13 +124,14 @@ async def claim_mails(pool: Pool, limit: int, lease: timedelta, token: UUID) -> 
         limit,
         lease,
         token,
+        list(Kind),
     )
     return [
         QueuedMail(
             order_id=row["order_id"],
             kind=Kind(row["kind"]),
             number=row["number"],
-            facts=orjson.loads(row["facts"]),
+            facts=orjson.loads(row["facts"] or "{}"),
             email=row["email"],
             news_at=row["news_at"],
             attempts=row["attempts"],
@@ -200,19 +204,33 @@ async def count_mails(db: Connection) -> dict[str, int]:
     return dict(row) if row else {}
 
 
-async def forget_contacts(db: Connection, before: datetime) -> None:
-    """Delete the addresses of orders that have not changed since."""
+async def forget_contacts(db: Connection, before: datetime, limit: int) -> None:
+    """Delete the addresses of orders that have not changed since, so many at once."""
     await db.execute(
         """
         DELETE FROM contacts
-         WHERE given_at < $1
-           AND NOT EXISTS (SELECT FROM orders
-                            WHERE orders.order_id = contacts.order_id AND changed_at >= $1)
+         WHERE order_id = ANY(ARRAY(
+               SELECT order_id FROM contacts
+                WHERE given_at < $1
+                  AND NOT EXISTS (SELECT FROM orders
+                                   WHERE orders.order_id = contacts.order_id AND changed_at >= $1)
+                ORDER BY given_at
+                LIMIT $2))
         """,
         before,
+        limit,
     )
 
 
-async def forget_mails(db: Connection, before: datetime) -> None:
-    """Delete mails that ended before. What an order was told is in `orders`, for good."""
-    await db.execute("DELETE FROM mails WHERE finished_at < $1", before)
+async def forget_mails(db: Connection, before: datetime, limit: int) -> None:
+    """Delete mails that ended before, so many at once. What an order was told is in `orders`, for
+    good."""
+    await db.execute(
+        """
+        DELETE FROM mails
+         WHERE ctid = ANY(ARRAY(SELECT ctid FROM mails
+                                 WHERE finished_at < $1 ORDER BY finished_at LIMIT $2))
+        """,
+        before,
+        limit,
+    )

@@ -35,7 +35,10 @@ _PLAIN: Final = (
     *("id", "parked_id", "attempts", "restock", "rounds"),
 )
 # Written by people, or by programs that quote what people wrote.
-_FREE_TEXT: Final = ("message", "reason", "problem", "changed_by", "requested_by", "updated_by")
+_FREE_TEXT: Final = (
+    *("message", "reason", "stuck_reason", "problem"),
+    *("changed_by", "requested_by", "updated_by"),
+)
 _COUNTED: Final = ("lines", "items", "moves", "problems")
 _NESTED: Final = ("object",)  # of a Stripe event
 

@@ -30,6 +30,7 @@ from services.order.order import KNOWN_STATES, Order
 from services.order.store import Stored
 
 _LIMIT = 500
+_TASK = "sweep_deadlines"
 
 STUCK = Gauge("orderflow_orders_stuck", "Orders whose next step brought no answer in many rounds")
 FAILING = Gauge("orderflow_orders_failing", "Orders that cannot be advanced: see stuck_reason")
@@ -55,7 +56,7 @@ async def sweep_deadlines(work: Work, handlers: OrderHandlers) -> None:
         for order in due
         if order.saga_state not in KNOWN_STATES
     }
-    for culprit in await isolate(work, known, partial(_advance, work, handlers)):
+    for culprit in await isolate(work, _TASK, known, partial(_advance, work, handlers)):
         stuck[culprit.item] = culprit.reason
     if stuck:
         await _set_aside(work, stuck)
@@ -103,7 +104,7 @@ async def _set_aside(work: Work, reasons: dict[UUID, str]) -> None:
         for order in flagged:
             work.send(order_stuck(order, reasons[order.id], work.now))
 
-    unflagged = await isolate(work, list(reasons), flag)
+    unflagged = await isolate(work, "flag_stuck", list(reasons), flag)
     for order_id, reason in list(reasons.items())[:5]:
         log.error("order cannot be advanced", order_id=str(order_id), reason=reason)
     for culprit in unflagged[:5]:

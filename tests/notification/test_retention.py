@@ -36,7 +36,7 @@ async def test_the_contact_of_an_order_that_rests_is_deleted(db: Connection) -> 
     changed = {resting: now - 31 * DAY, moving: now - 2 * DAY}
     await store.lock_told(db, list(changed))
     await store.save_told(db, {order_id: (Told(3), at) for order_id, at in changed.items()})
-    await store.forget_contacts(db, now - 30 * DAY)
+    await store.forget_contacts(db, now - 30 * DAY, limit=100)
     left: set[UUID] = {row["order_id"] for row in await db.fetch("SELECT * FROM contacts")}
     assert left == {moving, new}
 

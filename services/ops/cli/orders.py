@@ -81,6 +81,8 @@ def show(context: typer.Context, order: Order, as_json: Json = False) -> None:
         f"{found['amount_refunded'] or 0} refunded, {found['payment_intent_id'] or 'no intent'}"
     )
     out.print(f"saga       {found['saga_state']} since {moment(found['saga_since'])}")
+    if found["stuck_reason"]:
+        out.print(f"stuck      {found['stuck_reason']}")
     if found["waits_for"]:
         out.print(f"waits for  {found['waits_for']}")
         out.print(f"rounds     {found['rounds']}, next try {moment(found['next_try_at'])}")
