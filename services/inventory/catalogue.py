@@ -31,10 +31,10 @@ async def publish_catalog(work: Work) -> None:
         for product in await product_store.mark_published(work.db, product_ids, work.now):
             work.send(product)
 
+    async def postpone(product_ids: Sequence[UUID]) -> None:
+        await product_store.postpone_publishing(work.db, product_ids, work.now)
+
     culprits = await isolate(work, "publish_catalog", due, publish)
     for culprit in culprits:
         log.error("product not published", product_id=str(culprit.item), reason=culprit.reason)
-    if culprits:
-        await product_store.postpone_publishing(
-            work.db, [culprit.item for culprit in culprits], work.now
-        )
+    await isolate(work, "postpone_publishing", [culprit.item for culprit in culprits], postpone)

@@ -165,7 +165,7 @@ async def _generate(dsn: str, service: str) -> str:
 
 
 @pytest.mark.timeout(900)
-@pytest.mark.parametrize(("service", "name"), STATEMENTS, ids=".".join)
+@pytest.mark.parametrize(("service", "name"), STATEMENTS, ids=map(".".join, STATEMENTS))
 async def test_what_a_statement_costs_does_not_grow_with_the_table(
     connect: Callable[[str], Awaitable[Explaining]], service: str, name: str
 ) -> None:
