@@ -17,9 +17,9 @@ from contracts.topics import (
 from services.kit.service import Service
 from services.kit.settings import ServiceSettings
 from services.kit.work import Work
+from services.order.dead_letters import replay_dead_letters
 from services.order.deadlines import Timing
 from services.order.handlers import OrderHandlers
-from services.order.newer_release import replay_dead_letters
 from services.order.sweeper import count_stuck, retry_stuck, sweep_deadlines
 
 

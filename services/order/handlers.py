@@ -5,7 +5,7 @@ lock and load, one to save.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 from uuid import UUID
 
@@ -33,14 +33,16 @@ from contracts.payment import (
     PaymentUpdated,
     RefundFailed,
 )
+from services.kit.errors import is_infrastructure
+from services.kit.isolation import reason_of
 from services.kit.messages import Incoming
 from services.kit.work import Handler, Work
 from services.order import store
 from services.order.announcements import order_audited, order_updated, order_waits
 from services.order.commands import reserve_stock
+from services.order.dead_letters import InvalidOrder, unknown_state
 from services.order.deadlines import Timer, Timing
 from services.order.events import Asked, Event, understand
-from services.order.newer_release import unknown_state
 from services.order.order import KNOWN_STATES, Order
 from services.order.retrying import retry_now
 from services.order.saga import Step, UnexpectedEventError, advance, begin, follow_up
@@ -116,11 +118,12 @@ class OrderHandlers:
 
     async def hear(self, work: Work, messages: list[Incoming[Any]]) -> None:
         """Whatever an existing order can hear."""
-        rows = await store.lock_orders(work.db, {m.message.order_id for m in messages})
-        unknown = {
-            row["id"]: row["saga_state"] for row in rows if row["saga_state"] not in KNOWN_STATES
-        }
-        stored = await self.load(work, [row for row in rows if row["id"] not in unknown])
+        try:
+            stored, unknown = await self._lock(work, {m.message.order_id for m in messages})
+        except Exception as error:
+            if is_infrastructure(error) or len(messages) > 1:  # the kit finds out whose it is
+                raise
+            raise InvalidOrder(reason_of(error)) from error
         heard, early = [], []
         for m in messages:
             if found := stored.get(m.message.order_id):
@@ -134,6 +137,16 @@ class OrderHandlers:
         if early:
             await store.insert_early_cancellations(work.db, early)
         await self.settle(work, heard)
+
+    async def _lock(
+        self, work: Work, order_ids: Collection[UUID]
+    ) -> tuple[dict[UUID, Stored], dict[UUID, str]]:
+        """Orders that are there, and the states of those that this release cannot know."""
+        rows = await store.lock_orders(work.db, order_ids)
+        unknown = {
+            row["id"]: row["saga_state"] for row in rows if row["saga_state"] not in KNOWN_STATES
+        }
+        return await self.load(work, [row for row in rows if row["id"] not in unknown]), unknown
 
     async def load(self, work: Work, rows: Sequence[asyncpg.Record]) -> dict[UUID, Stored]:
         """Locked rows as orders, in states that this release knows. What was edited by SQL since is

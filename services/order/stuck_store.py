@@ -81,19 +81,21 @@ async def count_stuck(db: Connection) -> StuckCount:
     return StuckCount(*row)
 
 
-async def replayable_dead_letters(db: Connection, reason: str, limit: int) -> dict[int, UUID]:
-    """Dead letters whose reason begins so, with their orders, the oldest first. A message that
-    failed n times waits for 2n^2 seconds after its first failure: replicas of two releases may hand
-    it to each other for as long as both run."""
+async def replayable_dead_letters(
+    db: Connection, reasons: Sequence[str], limit: int
+) -> dict[int, UUID]:
+    """Dead letters whose reason begins with one of these, with their orders, the oldest first. A
+    message that failed n times waits for n^2 seconds after its first failure: replicas of two
+    releases may hand it to each other for as long as both run."""
     rows = await db.fetch(
         """
         SELECT id, key FROM parked_messages
-         WHERE state = 'parked' AND starts_with(reason, $1)
-           AND parked_at <= now() - attempts * attempts * interval '2 seconds'
+         WHERE state = 'parked' AND reason ^@ ANY($1::text[])
+           AND parked_at <= now() - attempts * attempts * interval '1 second'
          ORDER BY id
          LIMIT $2
         """,
-        reason,
+        reasons,
         limit,
     )
     return {row["id"]: UUID(row["key"]) for row in rows}
@@ -114,7 +116,7 @@ async def replay(db: Connection, dead_letter_ids: Sequence[int]) -> None:
         """
         UPDATE parked_messages
            SET state = 'replay', operation_id = NULL, asked_by = 'order-service',
-               ask_reason = 'this release knows the state of the order'
+               ask_reason = 'the order may be readable now'
          WHERE id = ANY($1) AND state = 'parked'
         """,
         dead_letter_ids,

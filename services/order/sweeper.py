@@ -16,6 +16,7 @@ from services.kit.telemetry import log
 from services.kit.work import Work
 from services.order import store, stuck_store
 from services.order.announcements import order_stuck, order_waits
+from services.order.dead_letters import unknown_state
 from services.order.deadlines import (
     FIRST_RETRY,
     LAST_RETRY,
@@ -25,7 +26,6 @@ from services.order.deadlines import (
     overdue_event,
 )
 from services.order.handlers import Heard, OrderHandlers
-from services.order.newer_release import unknown_state
 from services.order.order import KNOWN_STATES, Order
 from services.order.store import Stored
 

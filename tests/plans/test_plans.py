@@ -63,7 +63,7 @@ STATEMENTS: Final[dict[tuple[str, str], Run]] = {
         db, {UUID(int=1): "x"}, NOW, SECOND, MINUTE
     ),
     ("order", "replayable_dead_letters"): lambda db: stuck_store.replayable_dead_letters(
-        db, "unknown saga state", 500
+        db, ["unknown saga state"], 500
     ),
     ("order", "in_known_states"): lambda db: stuck_store.in_known_states(db, [UUID(int=1)]),
     ("order", "replay"): lambda db: stuck_store.replay(db, [1, 2]),

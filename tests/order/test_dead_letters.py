@@ -1,15 +1,18 @@
-"""Two releases side by side: orders in states that only the newer one knows are left to it."""
+"""Messages about orders that cannot be read now wait, and are replayed without an operator: those
+in states that only a newer release knows, and those whose rows are invalid."""
 
 from datetime import timedelta
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 
 from contracts.order import RetryOrder
 from services.kit import parking
+from services.kit.isolation import reason_of
 from services.kit.work import Work
+from services.order.dead_letters import InvalidOrder, replay_dead_letters
 from services.order.deadlines import LEFT_TO_NEWER
-from services.order.newer_release import replay_dead_letters
 from services.order.sweeper import sweep_deadlines
 from tests.messages import incoming
 from tests.order.conftest import Desk, place, reserved
@@ -88,7 +91,7 @@ async def test_a_release_that_knows_the_state_replays_the_message(desk: Desk) ->
     assert await state_of_dead_letter(desk) == "replay"
 
 
-@pytest.mark.parametrize(("seconds", "state"), [(20, "parked"), (40, "replay")])
+@pytest.mark.parametrize(("seconds", "state"), [(5, "parked"), (40, "replay")])
 async def test_replicas_of_two_releases_do_not_hand_it_to_each_other_all_the_time(
     desk: Desk, seconds: int, state: str
 ) -> None:
@@ -100,6 +103,25 @@ async def test_replicas_of_two_releases_do_not_hand_it_to_each_other_all_the_tim
         timedelta(seconds=seconds),
     )
     assert await state_of_dead_letter(desk) == state
+
+
+async def test_a_message_about_an_invalid_order_fails_alone_and_is_replayed(desk: Desk) -> None:
+    await desk.hear(broken := place(), order := place())
+    order_id = broken.order_id
+    lines = await desk.db.fetchval("SELECT lines FROM orders WHERE id = $1", order_id)
+    await desk.db.execute("UPDATE orders SET lines = '[1]' WHERE id = $1", order_id)
+    with pytest.raises(ValidationError):  # of a batch: the kit cuts it
+        await desk.hear(reserved(order_id), reserved(order.order_id))
+    with pytest.raises(InvalidOrder) as failed:
+        await desk.hear(reserved(order_id))
+    await desk.hear(reserved(order.order_id))
+    async with desk.db.transaction():
+        work = Work(desk.db, "order")
+        work.park(incoming(reserved(order_id)), reason_of(failed.value))
+        await parking.park(work, "order")
+    await desk.db.execute("UPDATE orders SET lines = $2 WHERE id = $1", order_id, lines)
+    await desk.db.execute("UPDATE parked_messages SET parked_at = now() - interval '1 minute'")
+    assert await state_of_dead_letter(desk) == "replay"
 
 
 async def test_other_dead_letters_are_left_to_people(desk: Desk) -> None:
