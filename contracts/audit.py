@@ -42,7 +42,8 @@ class OrderAudited(Message, type="audit.order-changed.v1", topic=AUDIT_ORDER):
 
 class OrderWaits(Message, type="audit.order-waits.v1", topic=AUDIT_ORDER):
     """An order waits for another service's answer, and how: told when a round has passed without
-    one, and when a person wants the next try now. No change of the order: it has no version."""
+    one, when a person wants the next try now, and when the order cannot be advanced. No change of
+    the order: it has no version."""
 
     order_id: UUID
     saga_state: str
@@ -52,6 +53,9 @@ class OrderWaits(Message, type="audit.order-waits.v1", topic=AUDIT_ORDER):
     requested_by: str | None = None
     """Who wants the next try now; None when it was the timer's turn."""
     reason: str | None = None
+    stuck_reason: str | None = None
+    """Why the order cannot be advanced. A message of the timer without it, or another saga state,
+    ends that."""
     at: datetime
 
 

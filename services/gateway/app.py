@@ -41,7 +41,7 @@ from services.kit.work import Work
 MAX_BODY_BYTES = 256 * 1024
 _PATIENCE_SECONDS = 3.0
 """A crowd of some hundreds is served within it; a person has not yet pressed the button again."""
-_KEYS_FORGOTTEN_AT_ONCE = 20_000
+_FORGOTTEN_AT_ONCE = 20_000
 
 
 def build(settings: Settings) -> tuple[Service, FastAPI]:
@@ -65,12 +65,14 @@ def build(settings: Settings) -> tuple[Service, FastAPI]:
 
     @service.every(seconds=30, name="forget_expired_keys")
     async def forget_expired_keys(work: Work) -> None:
-        await keys.forget_expired_keys(work.db, _KEYS_FORGOTTEN_AT_ONCE)
+        await keys.forget_expired_keys(work.db, _FORGOTTEN_AT_ONCE)
 
-    @service.every(seconds=600, name="forget_command_answers")
+    @service.every(seconds=60, name="forget_command_answers")
     async def forget_command_answers(work: Work) -> None:
         # A repeat under an idempotency key may still ask for one.
-        await forget_answers(work.db, older_than=keys.KEPT + timedelta(hours=1))
+        await forget_answers(
+            work.db, older_than=keys.KEPT + timedelta(hours=1), limit=_FORGOTTEN_AT_ONCE
+        )
 
     tokens = Tokens(settings)
 

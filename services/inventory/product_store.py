@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import asyncpg
 
@@ -91,10 +92,10 @@ async def remove_products(
     return as_published(rows)
 
 
-async def take_unpublished(
+async def lock_unpublished(
     db: Connection, now: datetime, *, settle_after: timedelta, limit: int
-) -> list[ProductUpdated]:
-    """The products whose newest version is not on the catalogue yet, marked as published.
+) -> list[UUID]:
+    """Lock the products whose newest version is not on the catalogue yet.
 
     Two replicas may publish two versions of a product in the wrong order, and a crash leaves one
     to a sweeper. Readers do not care (they take newer versions only), but compaction keeps the
@@ -103,30 +104,56 @@ async def take_unpublished(
     on the topic then, and what comes last is the newest.
     """
     rows = await db.fetch(
-        f"""
-        WITH due AS (
-            SELECT id AS due_id
-              FROM products
-             WHERE (published_version < version OR NOT settled)
-               AND (published_version < version
-                    OR updated_at < $1::timestamptz - $2::interval
-                       AND NOT EXISTS (SELECT FROM outbox
-                                        WHERE created_at < now() - $2::interval / 2))
-             ORDER BY updated_at
-             LIMIT $3
-               FOR UPDATE SKIP LOCKED
-        )
-        UPDATE products
-           SET published_version = version,
-               stock_published_at = CASE WHEN published_version < version
-                                         THEN $1 ELSE stock_published_at END,
-               settled = published_version = version
-          FROM due
-         WHERE id = due_id
-        RETURNING {PUBLISHED}
-        """,  # noqa: S608  # a constant list of columns
+        """
+        SELECT id
+          FROM products
+         WHERE (published_version < version OR NOT settled)
+           AND (published_version < version
+                OR updated_at < $1::timestamptz - $2::interval
+                   AND NOT EXISTS (SELECT FROM outbox WHERE created_at < now() - $2::interval / 2))
+         ORDER BY updated_at
+         LIMIT $3
+           FOR UPDATE SKIP LOCKED
+        """,
         now,
         settle_after,
         limit,
     )
+    return [row["id"] for row in rows]
+
+
+async def mark_published(
+    db: Connection, product_ids: Sequence[UUID], now: datetime
+) -> list[ProductUpdated]:
+    """The newest versions of locked products, marked as published.
+
+    Raises:
+        pydantic.ValidationError: a row holds what no message can say.
+    """
+    rows = await db.fetch(
+        f"""
+        UPDATE products
+           SET published_version = version,
+               stock_published_at = CASE WHEN published_version < version
+                                         THEN $2 ELSE stock_published_at END,
+               settled = published_version = version
+         WHERE id = ANY($1)
+        RETURNING {PUBLISHED}
+        """,  # noqa: S608  # a constant list of columns
+        product_ids,
+        now,
+    )
     return as_published(rows)
+
+
+async def postpone_publishing(db: Connection, product_ids: Sequence[UUID], now: datetime) -> None:
+    """Set locked products aside: each is due again when it changes, or has been quiet for a
+    while."""
+    await db.execute(
+        """
+        UPDATE products SET published_version = version, settled = false, updated_at = $2
+         WHERE id = ANY($1)
+        """,
+        product_ids,
+        now,
+    )

@@ -180,11 +180,11 @@ async def _take_untold(db: Connection) -> list[asyncpg.Record]:
         """
         UPDATE parked_messages
            SET announced = version
-         WHERE id IN (SELECT id FROM parked_messages
-                       WHERE announced < version
-                       ORDER BY id
-                       LIMIT $1
-                         FOR UPDATE SKIP LOCKED)
+         WHERE id = ANY(ARRAY(SELECT id FROM parked_messages
+                               WHERE announced < version
+                               ORDER BY id
+                               LIMIT $1
+                                 FOR UPDATE SKIP LOCKED))
         RETURNING id, version, state, reason, attempts, headers, key, source_topic,
                   source_partition, operation_id, asked_by, ask_reason, closed_by, close_reason
         """,

@@ -19,6 +19,8 @@ from services.notification.settings import NotificationSettings
 MAILS_NOW: Final = Gauge("orderflow_mails_now", "Mails that wait, or need a person", ["state"])
 
 _MAILS_KEPT: Final = timedelta(days=90)
+_FORGOTTEN_AT_ONCE: Final = 20_000
+"""Rows per minute: more than come, and a delete of seconds however much has piled up."""
 
 
 def build(settings: NotificationSettings) -> Service:
@@ -44,11 +46,11 @@ def build(settings: NotificationSettings) -> Service:
         for state, count in (await store.count_mails(work.db)).items():
             MAILS_NOW.labels(state).set(count)
 
-    @service.every(seconds=3600, name="forget")
+    @service.every(seconds=60, name="forget")
     async def forget(work: Work) -> None:
         long_enough = work.now - timedelta(days=settings.contact_retention_days)
-        await store.forget_contacts(work.db, long_enough)
+        await store.forget_contacts(work.db, long_enough, _FORGOTTEN_AT_ONCE)
         await forget_payloads(work.db, CUSTOMER_CONTACTS.name, long_enough)
-        await store.forget_mails(work.db, work.now - _MAILS_KEPT)
+        await store.forget_mails(work.db, work.now - _MAILS_KEPT, _FORGOTTEN_AT_ONCE)
 
     return service

@@ -224,19 +224,33 @@ async def count_mails(db: Connection) -> dict[str, int]:
     return dict(row) if row else {}
 
 
-async def forget_contacts(db: Connection, before: datetime) -> None:
-    """Delete the addresses of orders that have not changed since."""
+async def forget_contacts(db: Connection, before: datetime, limit: int) -> None:
+    """Delete the addresses of orders that have not changed since, so many at once."""
     await db.execute(
         """
         DELETE FROM contacts
-         WHERE given_at < $1
-           AND NOT EXISTS (SELECT FROM orders
-                            WHERE orders.order_id = contacts.order_id AND changed_at >= $1)
+         WHERE order_id = ANY(ARRAY(
+               SELECT order_id FROM contacts
+                WHERE given_at < $1
+                  AND NOT EXISTS (SELECT FROM orders
+                                   WHERE orders.order_id = contacts.order_id AND changed_at >= $1)
+                ORDER BY given_at
+                LIMIT $2))
         """,
         before,
+        limit,
     )
 
 
-async def forget_mails(db: Connection, before: datetime) -> None:
-    """Delete mails that ended before. What an order was told is in `orders`, for good."""
-    await db.execute("DELETE FROM mails WHERE finished_at < $1", before)
+async def forget_mails(db: Connection, before: datetime, limit: int) -> None:
+    """Delete mails that ended before, so many at once. What an order was told is in `orders`, for
+    good."""
+    await db.execute(
+        """
+        DELETE FROM mails
+         WHERE ctid = ANY(ARRAY(SELECT ctid FROM mails
+                                 WHERE finished_at < $1 ORDER BY finished_at LIMIT $2))
+        """,
+        before,
+        limit,
+    )

@@ -18,7 +18,7 @@ from services.kit.db import Pool
 from services.kit.errors import INFRASTRUCTURE
 from services.kit.lag import group_lags
 from services.ops.rules import WAITS_FOR
-from services.ops.store import checks, letters, orders
+from services.ops.store import checks, letters, orders, sagas
 from services.ops.store.checks import Judged
 from services.ops.verifying import verify
 
@@ -61,6 +61,7 @@ async def check_all(
         await check_orders("money", checks.judge_money, pool, settled_before),
         await check_orders("stock", checks.judge_stock, pool, settled_before),
         await check_waiting(pool, now, patience.waiting),
+        await check_failing(pool, now),
         await check_dead_letters(pool),
         await check_lag(bootstrap_servers, patience.lag_seconds),
     ]
@@ -89,7 +90,7 @@ async def check_waiting(pool: Pool, now: datetime, longest: timedelta) -> Check:
     """Nobody waits for another service's answer for too long."""
     async with pool.acquire() as db:
         counted = await orders.count_states(db, list(WAITS_FOR), now - longest)
-    rows = await orders.list_stuck(pool, list(WAITS_FOR), now - longest, NAMED)
+    rows = await sagas.list_stuck(pool, list(WAITS_FOR), now - longest, NAMED)
     findings = [
         f"order {row['order_id']} is {row['saga_state']} since "
         f"{row['saga_since']:%Y-%m-%d %H:%M:%S}, after {row['rounds']} rounds"
@@ -98,6 +99,15 @@ async def check_waiting(pool: Pool, now: datetime, longest: timedelta) -> Check:
     waiting = sum(each.orders for each in counted.values())
     long = sum(each.long for each in counted.values())
     return Check("waiting", waiting, "orders that wait", long, findings)
+
+
+async def check_failing(pool: Pool, now: datetime) -> Check:
+    """Every order can be advanced."""
+    rows = await sagas.list_stuck(pool, [], now, NAMED, failing=True)
+    findings = [
+        f"order {row['order_id']} cannot be advanced: {row['stuck_reason']}" for row in rows
+    ]
+    return Check("failing", 1, "order service", await sagas.count_failing(pool), findings)
 
 
 async def check_dead_letters(pool: Pool) -> Check:

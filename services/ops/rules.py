@@ -37,8 +37,8 @@ _PLAIN: Final = (
 )
 # Written by people, or by programs that quote what people wrote.
 _FREE_TEXT: Final = (
-    *("message", "reason", "problem", "changed_by", "requested_by", "updated_by"),
-    "refused_refund",
+    *("message", "reason", "stuck_reason", "problem", "refused_refund"),
+    *("changed_by", "requested_by", "updated_by"),
 )
 _COUNTED: Final = ("lines", "items", "moves", "problems")
 _NESTED: Final = ("object",)  # of a Stripe event

@@ -6,6 +6,7 @@ from datetime import datetime
 from contracts.audit import OrderAudited, OrderWaits
 from contracts.order import OrderUpdated, PaymentView
 from services.order.order import Order
+from services.order.stuck_store import StuckOrder
 
 
 def order_updated(order: Order) -> OrderUpdated:
@@ -42,7 +43,7 @@ def order_audited(before: Order | None, after: Order, action: str) -> OrderAudit
         order_id=after.id,
         version=after.version,
         action=action,
-        old_status=before.status if before else None,
+        old_status=before.announced_status if before else None,
         new_status=after.status,
         payment_status=after.payment_status,
         saga_state=after.state,
@@ -60,8 +61,20 @@ def order_audited(before: Order | None, after: Order, action: str) -> OrderAudit
     )
 
 
+def order_stuck(stuck: StuckOrder, reason: str, at: datetime) -> OrderWaits:
+    """Of an order that cannot be advanced."""
+    return OrderWaits(
+        order_id=stuck.id,
+        saga_state=stuck.saga_state,
+        rounds=stuck.rounds,
+        next_try_at=stuck.retry_at,
+        stuck_reason=reason,
+        at=at,
+    )
+
+
 def order_waits(order: Order, rounds: int, next_try_at: datetime, at: datetime) -> OrderWaits:
-    """Of a round that passed without an answer."""
+    """Of a round that passed without an answer. Ends what `order_stuck` has announced."""
     return OrderWaits(
         order_id=order.id,
         saga_state=order.state,

@@ -12,20 +12,14 @@ from contracts.topics import (
     PAYMENT_COMMANDS,
     PAYMENT_EVENTS,
 )
-from services.kit.errors import KitError
 from services.kit.service import Service
 from services.kit.work import Work
-from services.order import store
+from services.order.dead_letters import replay_dead_letters
 from services.order.deadlines import Timing
 from services.order.decisions import count_undecided
 from services.order.handlers import OrderHandlers
-from services.order.order import State
 from services.order.settings import OrderSettings
-from services.order.sweeper import count_stuck, sweep_deadlines
-
-
-class UnknownStates(KitError):  # noqa: N818
-    """Rows hold saga states that this version's table does not have."""
+from services.order.sweeper import count_stuck, retry_stuck, sweep_deadlines
 
 
 def build(settings: OrderSettings) -> Service:
@@ -43,22 +37,14 @@ def build(settings: OrderSettings) -> Service:
         handlers=handlers.by_message(),
     )
 
-    @service.on_start
-    async def refuse_unknown_states(work: Work) -> None:
-        unknown = await store.states_in_use(work.db) - {*State}
-        if unknown:
-            raise UnknownStates(
-                f"orders are in states that this version does not know: {sorted(unknown)}; "
-                "run the version that wrote them"
-            )
+    service.on_start(retry_stuck)
 
     @service.every(seconds=0.5, name="sweep_deadlines")
     async def deadlines(work: Work) -> None:
         await sweep_deadlines(work, handlers)
 
-    @service.every(seconds=30, name="count_stuck")
-    async def stuck(work: Work) -> None:
-        await count_stuck(work)
+    service.every(seconds=30, name="count_stuck")(count_stuck)
+    service.every(seconds=5, name="replay_dead_letters")(replay_dead_letters)
 
     service.every(seconds=30, name="count_undecided")(count_undecided)
 

@@ -96,6 +96,10 @@ class SettleKeepStock(SettlePart):
     """... all that was left; the goods do not come back."""
 
 
+class ClosedBySql(Asked):
+    """An operator set the status to cancelled in the database: payment and stock are to follow."""
+
+
 class Impossible(Asked):
     """Asked for something that no state allows, e.g. to refund what was never paid."""
 

@@ -5,9 +5,11 @@ lock and load, one to save.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
+from uuid import UUID
 
+import asyncpg
 import prometheus_client
 
 from contracts.inventory import StockRejected, StockReserved, StockRestored
@@ -34,16 +36,19 @@ from contracts.payment import (
     RefundFailed,
     RefundPossible,
 )
+from services.kit.errors import is_infrastructure
+from services.kit.isolation import reason_of
 from services.kit.messages import Incoming
 from services.kit.work import Handler, Work
 from services.order import store
 from services.order.announcements import order_audited, order_updated, order_waits
 from services.order.commands import reserve_stock
+from services.order.dead_letters import InvalidOrder, unknown_state
 from services.order.deadlines import Timer, Timing
 from services.order.events import Asked, Event
-from services.order.order import Order
+from services.order.order import KNOWN_STATES, Order
 from services.order.retrying import retry_now
-from services.order.saga import Step, UnexpectedEventError, advance, begin
+from services.order.saga import Step, UnexpectedEventError, advance, begin, follow_up
 from services.order.store import Stored
 from services.order.understanding import understand
 
@@ -71,7 +76,7 @@ class OrderHandlers:
     """The handlers, with the times that the shop has set."""
 
     def __init__(self, timing: Timing) -> None:
-        self._timing = timing
+        self.timing = timing
 
     def by_message(self) -> dict[type[Message], Handler]:
         return {
@@ -99,10 +104,10 @@ class OrderHandlers:
     async def place(self, work: Work, messages: list[Incoming[PlaceOrder]]) -> None:
         """A new order; one that exists already has been answered and announced before."""
         placed = {
-            m.message.order_id: (begin(m.message, work.now, self._timing.reservation), m)
+            m.message.order_id: (begin(m.message, work.now, self.timing.reservation), m)
             for m in messages
         }
-        deadline = work.now + self._timing.step
+        deadline = work.now + self.timing.step
         new = await store.insert_orders(work.db, [order for order, _ in placed.values()], deadline)
         if not new:
             return
@@ -120,12 +125,18 @@ class OrderHandlers:
 
     async def hear(self, work: Work, messages: list[Incoming[Any]]) -> None:
         """Whatever an existing order can hear."""
-        rows = await store.lock_orders(work.db, {m.message.order_id for m in messages})
-        stored = await store.load_orders(work.db, rows)
+        try:
+            stored, unknown = await self._lock(work, {m.message.order_id for m in messages})
+        except Exception as error:
+            if is_infrastructure(error) or len(messages) > 1:  # the kit finds out whose it is
+                raise
+            raise InvalidOrder(reason_of(error)) from error
         heard, early = [], []
         for m in messages:
             if found := stored.get(m.message.order_id):
                 heard.append(Heard(found, _understand(found, m.message, m), m))
+            elif state := unknown.get(m.message.order_id):
+                work.park(m, unknown_state(state))
             elif isinstance(m.message, CancelOrder):
                 early.append(m.message)
             else:
@@ -134,13 +145,36 @@ class OrderHandlers:
             await store.insert_early_cancellations(work.db, early)
         await self.settle(work, heard)
 
+    async def _lock(
+        self, work: Work, order_ids: Collection[UUID]
+    ) -> tuple[dict[UUID, Stored], dict[UUID, str]]:
+        """Orders that are there, and the states of those that this release cannot know."""
+        rows = await store.lock_orders(work.db, order_ids)
+        unknown = {
+            row["id"]: row["saga_state"] for row in rows if row["saga_state"] not in KNOWN_STATES
+        }
+        return await self.load(work, [row for row in rows if row["id"] not in unknown]), unknown
+
+    async def load(self, work: Work, rows: Sequence[asyncpg.Record]) -> dict[UUID, Stored]:
+        """Locked rows as orders, in states that this release knows. What was edited by SQL since is
+        followed up first, so that nothing else is decided on a contradiction."""
+        stored = await store.load_orders(work.db, rows)
+        edited = [
+            Heard(each, event) for each in stored.values() if (event := follow_up(each.order))
+        ]
+        if edited:
+            await self.settle(work, edited)
+            again = await store.lock_orders(work.db, {each.stored.order.id for each in edited})
+            stored |= await store.load_orders(work.db, again)
+        return stored
+
     async def settle(self, work: Work, heard: Sequence[Heard]) -> None:
         """Advance the orders, save what changed, send what follows."""
         steps = [(each, step) for each in heard if (step := _decide(work, each))]
         changes, unanswered = [], []
         for each, step in steps:
             before, timer_before = each.stored
-            timer = self._timing.next_timer(
+            timer = self.timing.next_timer(
                 before.state, timer_before, step.order, each.event, work.now
             )
             if step.changed or timer != timer_before:

@@ -6,7 +6,7 @@ from it.
 
 from datetime import datetime
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 from contracts.order import (
@@ -70,6 +70,15 @@ STATUS: dict[State, OrderStatus | None] = {
 }
 
 
+KNOWN_STATES: Final = frozenset(state.value for state in State)
+"""A row may hold another one: of a newer release, or written by SQL."""
+
+_BY_SQL = "database:"
+"""How the trigger `log_status_change` signs a change of status that no service made."""
+
+_NEVER_WHILE_REFUNDING = (OrderStatus.PENDING, OrderStatus.CANCELLED, OrderStatus.ARCHIVED)
+
+
 class Order(NamedTuple):
     """A row of `orders` with its lines and history. Amounts are minor units.
 
@@ -130,6 +139,31 @@ class Order(NamedTuple):
         """Why Stripe refused a refund for good: staff have to decide. None where they have not."""
         waiting = refunds.refused(self.refunds)
         return (waiting[-1].reason or "no reason given") if waiting else None
+
+    @property
+    def edits(self) -> tuple[StatusChange, ...]:
+        """Changes of the status by SQL since the last change by this service."""
+        if not self.history or not self.history[-1].changed_by.startswith(_BY_SQL):
+            return ()
+        return tuple(
+            change
+            for change in self.history
+            if change.changed_by.startswith(_BY_SQL) and change.created_at > self.updated_at
+        )
+
+    @property
+    def announced_status(self) -> OrderStatus:
+        """The status that the last audit record of this order ends with."""
+        return (self.edits[0].old_status if self.edits else None) or self.status
+
+    @property
+    def contradicts(self) -> bool:
+        """Whether the saga can never have brought the order in this state to this status."""
+        if self.state is State.WITHDRAWING:  # an order that was closed by SQL keeps its status
+            return False
+        if STATUS[self.state] is None:
+            return self.status in _NEVER_WHILE_REFUNDING
+        return self.status is not STATUS[self.state]
 
     @property
     def refused_amount(self) -> int | None:

@@ -1,7 +1,8 @@
 """A person wants the next try of an order now: its deadline becomes now, the sweeper does the rest.
 
 What is sent again, how the rounds count and what the next wait is stay in one place. Nothing of the
-order changes: the name of who cancelled or refunded it stays on what follows.
+order changes: the name of who cancelled or refunded it stays on what follows. An order that cannot
+be advanced is tried again, too, whatever its state.
 """
 
 from contracts.audit import OrderWaits
@@ -24,8 +25,8 @@ async def retry_now(work: Work, messages: list[Incoming[RetryOrder]]) -> None:
         if order is None:
             work.park(m, f"there is no order {asked.order_id}")
             continue
-        state = State(order["saga_state"])
-        if state not in WAITS_FOR_ANSWER:
+        state = order["saga_state"]
+        if state not in WAITS_FOR_ANSWER and order["stuck_reason"] is None:
             decision = order["refused_refund"] is not None
             work.send(_refusal(asked, state, OrderStatus(order["status"]), decision=decision), m)
             continue
@@ -38,6 +39,7 @@ async def retry_now(work: Work, messages: list[Incoming[RetryOrder]]) -> None:
                 next_try_at=work.now,
                 requested_by=asked.requested_by,
                 reason=asked.reason,
+                stuck_reason=order["stuck_reason"],
                 at=work.now,
             ),
             m,
@@ -47,9 +49,9 @@ async def retry_now(work: Work, messages: list[Incoming[RetryOrder]]) -> None:
 
 
 def _refusal(
-    asked: RetryOrder, state: State, status: OrderStatus, *, decision: bool
+    asked: RetryOrder, state: str, status: OrderStatus, *, decision: bool
 ) -> CommandRefused:
-    waits_for = "the customer" if state is State.AWAITING_PAYMENT else "no answer"
+    waits_for = "the customer" if state == State.AWAITING_PAYMENT else "no answer"
     if decision:
         waits_for = "a decision about its refused refund"
     return CommandRefused(

@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from contracts.inventory import StockRejected, StockReserved, StockRestored
 from contracts.message import Message
-from contracts.order import OrderStatus, PlaceOrder, StatusChange
+from contracts.order import STATUS_TRANSITIONS, OrderStatus, PlaceOrder, StatusChange
 from contracts.payment import (
     PaymentCanceled,
     PaymentFailed,
@@ -39,6 +39,7 @@ from services.order.commands import (
 from services.order.events import (
     Archive,
     Asked,
+    ClosedBySql,
     CustomerCancels,
     Deliver,
     Event,
@@ -68,6 +69,7 @@ from services.order.events import (
 )
 from services.order.order import STATUS, Order, State
 from services.order.recording import Changes, begin_rest, describe, record
+from services.order.understanding import edited
 
 
 class Go(NamedTuple):
@@ -214,6 +216,12 @@ ROWS: list[Row] = [
     (REFUNDED,               RefundOwed,           go(REFUNDING_ONLY, refund_rest)),
     (ARCHIVED_UNDONE,        RefundOwed,           go(RETURNING_LATE, refund_rest)),
 
+    # -- closed by SQL: the status stays, payment and stock follow
+    (RESERVING,              ClosedBySql,          go(RESTORING, restore_stock)),
+    (OPEN[:3],               ClosedBySql,          go(WITHDRAWING, cancel_payment)),
+    ((*ON_SHELF, REFUNDING), ClosedBySql,          go(RETURNING_MONEY, refund_rest)),
+    (CANCELLED,              ClosedBySql,          go(WITHDRAWING, cancel_payment)),  # state, too
+
     # -- no answer yet: ask again; undo never gives up
     (RESERVING,              StepTimedOut,         go(RESERVING, reserve_stock)),
     (REQUESTING_PAYMENT,     StepTimedOut,         go(REQUESTING_PAYMENT, request_payment)),
@@ -230,6 +238,7 @@ ROWS: list[Row] = [
     (OPEN + UNDONE + PAID,   StockReserved,        Stay("repeated, or crossed our restore")),
     ((*UNDONE, RESTOCKING, REFUNDED, REFUNDING_ONLY), StockRejected, Stay("crossed our restore")),
     (RETURNING_MONEY,        StockRestored,        Stay("restored before the late money came")),
+    (WITHDRAWING,            (StockRejected, StockRestored), Stay("crossed an edit by SQL")),
     ((CANCELLED, REFUNDED, REFUNDING_ONLY, *ARCHIVES[1:]), StockRestored, Stay("repeated")),
     (OPEN[1:] + UNDONE + PAID, PaymentIntentCreated, Stay("repeated, or overtaken")),
     (OPEN + UNDONE + PAID,   PaymentUpdated,       Stay("shown on the order, decides nothing")),
@@ -253,6 +262,7 @@ ROWS: list[Row] = [
     (ARCHIVED,               REFUNDS,              Refuse("the order is archived")),
     ((RESERVING, *OPEN),     REFUNDS,              Refuse("there is nothing to refund")),
     (UNDER_WAY[2:],          REFUNDS,              Refuse("a refund is under way")),
+    (WITHDRAWING,            SettlePart,           Refuse("the order was closed; a refund follows")),
     ((RESERVING, *OPEN, *UNDONE, *GIVING_BACK, REFUNDED, ARCHIVED), RefundPart,
                                                    Refuse("a part cannot be refunded now")),
 ]
@@ -332,13 +342,39 @@ def advance(order: Order, event: Event, now: datetime) -> Step:
     changes = record(order, event)
     if isinstance(rule, Go):
         state = rule.state or order.state
-        changes |= {"state": state, "status": STATUS[state] or order.status}
+        changes |= {"state": state, "status": _status_in(state, order, event)}
         if refund_rest in rule.send:
             changes["refunds"] = begin_rest(order._replace(**changes), event)
     changed = any(getattr(order, name) != value for name, value in changes.items())
     moved = order._replace(**_signed(order, changes, event, now)) if changed else order
     send = tuple(command(moved, event) for command in rule.send) if isinstance(rule, Go) else ()
     return Step(moved, send, changed=changed)
+
+
+def _status_in(state: State, order: Order, event: Event) -> OrderStatus:
+    """The status that goes with a state. One that was set by SQL stays while nothing may follow it:
+    the order is shown as closed until its payment and stock have followed."""
+    follows = STATUS[state] or order.status
+    by_sql = isinstance(event, ClosedBySql) or order.status is not (
+        STATUS[order.state] or order.status
+    )
+    if by_sql and follows not in STATUS_TRANSITIONS[order.status]:
+        return order.status
+    return follows
+
+
+def follow_up(order: Order) -> Asked | None:
+    """What an edit of the order by SQL asks of the saga.
+
+    None when there was no edit, and when the saga cannot follow: then the order `contradicts`, and
+    a person must decide.
+    """
+    if not (order.contradicts or (order.state is CANCELLED and order.edits)):
+        return None
+    event = edited(order.status, order.edits[-1].changed_by if order.edits else "database")
+    if event is None or not isinstance(TRANSITIONS.get((order.state, type(event))), Go):
+        return None
+    return event
 
 
 def _signed(order: Order, changes: Changes, event: Event, now: datetime) -> Changes:

@@ -1,7 +1,7 @@
 """SQL of the order service: one function, one statement, any number of orders."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
@@ -19,7 +19,7 @@ from contracts.order import (
 )
 from services.kit.db import Connection
 from services.order.deadlines import Timer
-from services.order.order import Order, State
+from services.order.order import KNOWN_STATES, Order, State
 from services.order.refunds import AskedRefund
 
 
@@ -98,19 +98,33 @@ async def lock_orders(db: Connection, order_ids: Collection[UUID]) -> list[async
     )
 
 
-async def lock_due_orders(db: Connection, now: datetime, limit: int) -> list[asyncpg.Record]:
-    """Lock orders whose deadline has passed; those that another replica holds are its business."""
-    return await db.fetch(
+class DueOrder(NamedTuple):
+    """An order whose deadline has passed. The rest of its row is not read: it may be invalid."""
+
+    id: UUID
+    saga_state: str
+
+
+async def lock_due_orders(
+    db: Connection, now: datetime, left_to_newer: timedelta, limit: int
+) -> list[DueOrder]:
+    """Lock orders whose deadline has passed, the longest overdue first; those that another replica
+    holds are left to it. Those in an unknown state only once they are overdue for `left_to_newer`:
+    before that, a replica of a newer release takes them."""
+    rows = await db.fetch(
         """
-        SELECT * FROM orders
-         WHERE deadline_at <= $1
+        SELECT id, saga_state FROM orders
+         WHERE deadline_at <= $1 AND (saga_state = ANY($2) OR deadline_at <= $3)
          ORDER BY deadline_at
-         LIMIT $2
+         LIMIT $4
            FOR UPDATE SKIP LOCKED
         """,
         now,
+        KNOWN_STATES,
+        now - left_to_newer,
         limit,
     )
+    return [DueOrder(*row) for row in rows]
 
 
 async def load_orders(db: Connection, rows: Sequence[asyncpg.Record]) -> dict[UUID, Stored]:
@@ -141,7 +155,7 @@ async def load_orders(db: Connection, rows: Sequence[asyncpg.Record]) -> dict[UU
     return {
         row["id"]: Stored(
             _order(row, history[row["id"]]),
-            Timer(row["deadline_at"], row["rounds"], row["stuck_since"]),
+            Timer(row["deadline_at"], row["rounds"], row["stuck_since"], row["stuck_reason"]),
         )
         for row in rows
     }
@@ -196,17 +210,18 @@ async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
                stuck_since = new.stuck_since, payment_version = new.payment_version,
                items = new.items, amount_lost = new.amount_lost,
                amount_settled = new.amount_settled, refunds = new.refunds,
-               refused_refund = new.refused_refund
+               refused_refund = new.refused_refund, stuck_reason = new.stuck_reason
           FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::text[],
                       $7::text[], $8::text[], $9::text[], $10::bigint[], $11::json[],
                       $12::text[], $13::text[], $14::text[], $15::int[], $16::timestamptz[],
                       $17::timestamptz[], $18::int[], $19::timestamptz[], $20::int[],
-                      $21::json[], $22::bigint[], $23::bigint[], $24::json[], $25::text[])
+                      $21::json[], $22::bigint[], $23::bigint[], $24::json[], $25::text[],
+                      $26::text[])
             AS new (id, saga_state, status, payment_status, total, currency, payment_intent_id,
                     client_secret, intent_status, amount_refunded, problems, admin_notes,
                     updated_by, reason, version, updated_at, deadline_at, rounds, stuck_since,
                     payment_version, items, amount_lost, amount_settled, refunds,
-                    refused_refund)
+                    refused_refund, stuck_reason)
          WHERE orders.id = new.id
         """,
         [order.id for order in orders],
@@ -234,6 +249,7 @@ async def update_orders(db: Connection, changes: Sequence[Stored]) -> None:
         [order.amount_settled for order in orders],
         [_REFUNDS.dump_json(order.refunds).decode() for order in orders],
         [order.refused_refund for order in orders],
+        [timer.stuck_reason for timer in timers],
     )
 
 
@@ -242,19 +258,7 @@ async def make_due(db: Connection, order_ids: Sequence[UUID], now: datetime) -> 
     await db.execute("UPDATE orders SET deadline_at = $2 WHERE id = ANY($1)", order_ids, now)
 
 
-async def count_stuck(db: Connection) -> int:
-    count: int = await db.fetchval("SELECT count(*) FROM orders WHERE stuck_since IS NOT NULL")
-    return count
-
-
 async def count_refused_refunds(db: Connection) -> int:
     """Orders that wait for a decision of staff."""
     count: int = await db.fetchval("SELECT count(*) FROM orders WHERE refused_refund IS NOT NULL")
     return count
-
-
-async def states_in_use(db: Connection) -> set[str]:
-    """All saga states that rows hold. Reads every order, once per start: an index for it would cost
-    each change of state more."""
-    rows = await db.fetch("SELECT DISTINCT saga_state FROM orders")
-    return {row["saga_state"] for row in rows}

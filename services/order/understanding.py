@@ -26,6 +26,7 @@ from services.order import refunds
 from services.order.events import (
     Archive,
     Asked,
+    ClosedBySql,
     CustomerCancels,
     Deliver,
     Event,
@@ -62,6 +63,9 @@ _STATUS_EVENTS: dict[OrderStatus, type[Asked]] = {
     OrderStatus.REFUNDED: RefundAll,
 }
 
+_EDITS: dict[OrderStatus, type[Asked]] = _STATUS_EVENTS | {OrderStatus.CANCELLED: ClosedBySql}
+_AMBIGUOUS = (OrderStatus.REFUNDED,)  # the money may have gone back, or is to go back
+
 _REFUSED_EVENTS: dict[OrderStatus, type[RefundRefused]] = {
     OrderStatus.CONFIRMED: RefusedWhenConfirmed,
     OrderStatus.PROCESSING: RefusedWhenProcessing,
@@ -77,6 +81,12 @@ _ENDED_UNDONE = frozenset({State.CANCELLED, State.REFUNDED, State.ARCHIVED_UNDON
 _UNDONE = frozenset({State.RESTORING, State.CANCELLED, State.ARCHIVED_UNDONE})
 
 _NO_DECISION = "no refund of this order waits for a decision"
+
+
+def edited(status: OrderStatus, by: str) -> Asked | None:
+    """What an edit of the status by SQL asks of the saga; None where that is not clear."""
+    asked = None if status in _AMBIGUOUS else _EDITS.get(status)
+    return asked(by, f"set to {status} in the database") if asked else None
 
 
 def understand(message: Message, message_id: UUID, order: Order) -> Event:

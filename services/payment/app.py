@@ -21,6 +21,8 @@ from services.payment.store import forget_events
 from services.payment.stripe_api import StripeApi
 
 _EVENTS_KEPT = timedelta(days=90)  # three times as long as Stripe's own list goes back
+_FORGOTTEN_AT_ONCE = 20_000
+"""Rows per minute: more than come, and a delete of seconds however much has piled up."""
 
 
 def build(settings: PaymentSettings) -> Service:
@@ -47,9 +49,9 @@ def build(settings: PaymentSettings) -> Service:
     )
     service.background(name="stripe_calls")(charging.run)
 
-    @service.every(seconds=3600, name="forget_stripe_events")
+    @service.every(seconds=60, name="forget_stripe_events")
     async def forget_stripe_events(work: Work) -> None:
-        await forget_events(work.db, work.now - _EVENTS_KEPT)
+        await forget_events(work.db, work.now - _EVENTS_KEPT, _FORGOTTEN_AT_ONCE)
 
     if not instant:
         _reconcile(service, settings, connect_to_stripe, charging.wake)

@@ -8,10 +8,13 @@ due between two looks follows from its age.
 A check is a call of the queue like any other, and its answer settles the payment by the same rules.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final
+from uuid import UUID
 
+from services.kit.isolation import isolate
+from services.kit.telemetry import log
 from services.kit.work import Work
 from services.payment import rules, store, turns
 from services.payment.changes import Cause, Changes
@@ -27,16 +30,23 @@ _CAUSE = Cause("payment.check", "payment:check", traceparent=None)
 async def check_open_payments(
     work: Work, open_too_long: timedelta, wake: Callable[[], None]
 ) -> None:
-    """Queue the calls that fell due since the last look, the longest overdue first."""
+    """Queue the calls that fell due since the last look, the longest overdue first. A payment that
+    cannot be checked holds up no other; it is due again when its age has doubled."""
     turn = await turns.take(work.db, "payments", pause=_NO_TIME, lease=_NO_TIME)
     if turn is None:
         return
     due = await store.due_checks(work.db, turn.reached, turn.now, open_too_long, _AT_ONCE)
-    changes = Changes(work)
-    await changes.lock({check.order_id for check in due})
-    for order_id in {check.order_id for check in due}:
-        changes.apply(changes[order_id], _CAUSE, rules.check)
-    if await changes.save():
-        work.after_commit(wake)
+
+    async def check(order_ids: Sequence[UUID]) -> None:
+        changes = Changes(work)
+        await changes.lock(set(order_ids))
+        for order_id in order_ids:
+            changes.apply(changes[order_id], _CAUSE, rules.check)
+        if await changes.save():
+            work.after_commit(wake)
+
+    order_ids = list(dict.fromkeys(check.order_id for check in due))
+    for culprit in await isolate(work, "check_open_payments", order_ids, check):
+        log.error("payment not checked", order_id=str(culprit.item), reason=culprit.reason)
     reached = turn.now if len(due) < _AT_ONCE else due[-1].fell_due
     await turns.keep(work.db, turn._replace(reached=reached))

@@ -242,14 +242,19 @@ async def save_events(db: Connection, decided: Sequence[DecidedEvent], now: date
     )
 
 
-async def forget_events(db: Connection, before: datetime) -> None:
-    """Delete events received, or sent, before then."""
+async def forget_events(db: Connection, before: datetime, limit: int) -> None:
+    """Delete events received, or sent, before then: so many of each at once."""
     await db.execute(
         """
-        WITH sent AS (DELETE FROM events_sent WHERE sent_at < $1)
-        DELETE FROM stripe_events WHERE received_at < $1
+        WITH sent AS (
+            DELETE FROM events_sent
+             WHERE ctid = ANY(ARRAY(SELECT ctid FROM events_sent WHERE sent_at < $1 LIMIT $2))
+        )
+        DELETE FROM stripe_events
+         WHERE ctid = ANY(ARRAY(SELECT ctid FROM stripe_events WHERE received_at < $1 LIMIT $2))
         """,
         before,
+        limit,
     )
 
 

@@ -6,6 +6,7 @@ Importing a module of faults declares its faults (nemesis.py); here are all of t
 from tests.faults import (
     clock,
     disk,
+    edited_orders,
     messages,
     network_faults,
     poison,
@@ -20,6 +21,7 @@ from tests.faults import (
 __all__ = [
     "clock",
     "disk",
+    "edited_orders",
     "messages",
     "network_faults",
     "poison",

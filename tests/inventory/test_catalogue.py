@@ -113,3 +113,21 @@ async def test_versions_grow_with_every_change(shop: Shop) -> None:
     sent = await shop.hear(reserve({lily: 1}), reserve({lily: 1}))
     assert only(ProductUpdated, sent)[0].version == before + 1
     assert only(ProductUpdated, await shop.hear(put(lily)))[0].version == before + 2
+
+
+async def test_a_product_that_no_message_can_describe_holds_up_no_other(shop: Shop) -> None:
+    first, culprit, last = [await shop.product(9) for _ in range(3)]
+    await shop.db.execute("ALTER TABLE products DROP CONSTRAINT price_positive")
+    await shop.db.execute("UPDATE products SET price = -1 WHERE id = $1", culprit)
+    await shop.db.execute(
+        "UPDATE products SET name = 'edited' WHERE id = ANY($1)", [first, culprit, last]
+    )
+    assert await tick(shop, culprit) == []
+    assert (await shop.row(first))["published_version"] == (await shop.row(first))["version"]
+    assert (await shop.row(last))["published_version"] == (await shop.row(last))["version"]
+    assert not (await shop.row(culprit))["settled"]  # it is tried again when it has been quiet
+    await shop.db.execute("UPDATE products SET price = 5 WHERE id = $1", culprit)
+    assert await tick(shop, culprit) == [9]  # and at once when it changes
+    await shop.db.execute(
+        "ALTER TABLE products ADD CONSTRAINT price_positive CHECK (price > 0)"  # one for all tests
+    )

@@ -11,6 +11,7 @@ from contracts.audit import InventoryAudited, OrderAudited, PaymentAudited, Stoc
 from contracts.message import Message
 from contracts.order import OrderStatus, PaymentStatus
 from services.kit.lag import Lag
+from services.kit.work import utc_now
 from services.ops import checking
 from services.ops.checking import NAMED, Check
 from services.ops.store import checks
@@ -18,9 +19,10 @@ from services.ops.store.checks import Judged
 from tests.flows.conftest import anna, client, paid, product, staff
 from tests.flows.people import Person
 from tests.ops.cli import Cli
-from tests.ops.conftest import Watch
+from tests.ops.conftest import Watch, history
 from tests.ops.test_bulk import updated
 from tests.ops.test_observing import letter
+from tests.ops.test_sagas import waits
 
 __all__ = ["anna", "client", "product", "staff"]
 
@@ -288,6 +290,15 @@ async def test_what_is_parked_shows(watch: Watch) -> None:
     assert found.findings[0].startswith("payment/17 of order")
 
 
+async def test_an_order_that_cannot_be_advanced_shows(watch: Watch) -> None:
+    assert (await checking.check_failing(watch.pool, utc_now())).wrong == 0
+    placed = history(versions=1)[0]
+    await watch.hears(placed, waits(placed, 0, stuck_reason="lines: not JSON"))
+    found = await checking.check_failing(watch.pool, utc_now())
+    assert found.wrong == 1
+    assert found.findings == [f"order {placed.order_id} cannot be advanced: lines: not JSON"]
+
+
 async def test_a_broker_that_does_not_answer_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     async def away(*_: Any) -> Any:
         raise ConnectionError("nobody there")
@@ -313,7 +324,7 @@ async def test_the_command_line_says_what_the_service_found(
     told = await cli.run("verify", "--json")
     assert told.code in (0, 1), told.err
     names = [row["name"] for row in told.json]
-    assert names == ["audit", "money", "stock", "waiting", "dead letters", "lag"]
+    assert names == ["audit", "money", "stock", "waiting", "failing", "dead letters", "lag"]
     assert told.code == int(any(row["wrong"] for row in told.json))
     strict = await cli.run("verify", "--settled-seconds", "0", role="viewer")
     assert "orders at rest" in strict.out

@@ -1,6 +1,6 @@
 """How orders wait for an answer: rounds and the next try, as the order service tells them."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 from contracts.audit import OrderAudited, OrderWaits
@@ -9,10 +9,13 @@ from contracts.order import OrderStatus
 from services.ops import bulk
 from services.ops.bulk import Action
 from services.ops.store.bulks import Bulk
-from services.ops.store.orders import find_order, list_stuck
+from services.ops.store.orders import find_order
+from services.ops.store.sagas import list_stuck
 from tests.messages import outgoing
 from tests.ops.conftest import Watch, history
 from tests.ops.test_bulk import refused, updated
+
+BEFORE = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 def waits(of: OrderAudited, rounds: int, **changes: object) -> OrderWaits:
@@ -61,6 +64,53 @@ async def test_the_next_step_begins_to_count_anew(watch: Watch) -> None:
     assert await rounds(watch, placed.order_id) == 0
     await watch.hears(waits(again, 1))
     assert await rounds(watch, placed.order_id) == 1
+
+
+async def stuck_reason(watch: Watch, order_id: UUID) -> str | None:
+    found = await find_order(watch.pool, order_id)
+    assert found is not None
+    reason: str | None = found["stuck_reason"]
+    return reason
+
+
+async def listed(watch: Watch, *states: str, failing: bool = False) -> list[UUID]:
+    rows = await list_stuck(watch.pool, states, BEFORE, 10, failing=failing)
+    return [row["order_id"] for row in rows]
+
+
+async def test_an_order_that_cannot_be_advanced_is_listed_first_until_it_goes_on(
+    watch: Watch,
+) -> None:
+    placed, *later = history(versions=2)
+    await watch.hears(placed, waits(placed, 0, stuck_reason="lines: of anna@example.com"))
+    assert await stuck_reason(watch, placed.order_id) == "lines: of ***"
+    assert await listed(watch, failing=True) == [placed.order_id]
+    assert await listed(watch, "reserving") == [placed.order_id]  # once, although it is both
+    assert await listed(watch, "restoring") == []
+    await watch.hears(waits(placed, 1))
+    assert await stuck_reason(watch, placed.order_id) is None
+    await watch.hears(waits(placed, 2, stuck_reason="again"))
+    await watch.hears(*(each.model_copy(update={"saga_state": "confirmed"}) for each in later))
+    assert await stuck_reason(watch, placed.order_id) is None
+
+
+async def test_an_order_whose_state_was_edited_is_shown_and_its_recovery_too(
+    watch: Watch,
+) -> None:
+    """Ops knows the state of the last audit record only."""
+    placed = history(versions=1)[0]
+    broken = {"saga_state": "lost", "stuck_reason": "unknown saga state 'lost'"}
+    await watch.hears(placed, waits(placed, 0, **broken))
+    assert await stuck_reason(watch, placed.order_id) == broken["stuck_reason"]
+    await watch.hears(waits(placed, 1, saga_state="awaiting_payment"))
+    assert await stuck_reason(watch, placed.order_id) is None
+
+
+async def test_a_retry_of_a_stuck_order_leaves_it_stuck_until_it_succeeds(watch: Watch) -> None:
+    placed = history(versions=1)[0]
+    asked = waits(placed, 1, requested_by="naledi", reason="mended", stuck_reason="broken")
+    await watch.hears(placed, waits(placed, 0, stuck_reason="broken"), asked)
+    assert await stuck_reason(watch, placed.order_id) == "broken"
 
 
 async def test_the_audit_keeps_what_people_asked_for_and_not_what_a_timer_did(

@@ -8,8 +8,6 @@ from contracts.audit import OrderWaits
 from contracts.order import STATUS_TRANSITIONS, CancelOrder, OrderStatus, OrderUpdated
 from contracts.payment import PaymentIntentCreated, PaymentSucceeded
 from services.kit.work import Work
-from services.order import store
-from services.order.order import State
 from services.order.sweeper import sweep_deadlines
 from tests.messages import incoming
 from tests.order.conftest import Desk, place, reserved
@@ -207,11 +205,3 @@ async def test_an_expired_reservation_is_given_up(desk: Desk) -> None:
         "order-service",
         "not paid within the reservation time",
     )
-
-
-async def test_states_in_use_are_found(desk: Desk) -> None:
-    assert await store.states_in_use(desk.db) == set()
-    await desk.hear(*[place() for _ in range(50)])
-    await desk.hear(order := place())
-    await desk.hear(reserved(order.order_id))
-    assert await store.states_in_use(desk.db) == {State.RESERVING, State.REQUESTING_PAYMENT}

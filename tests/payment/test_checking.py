@@ -232,3 +232,20 @@ async def test_without_an_intent_there_is_nothing_to_ask_for(bench: Bench, api: 
     await bench.hear(check(canceled))
     assert await bench.hear(check(uuid4())) == []
     assert (await bench.payment(canceled))["calls"] == before
+
+
+async def test_a_payment_that_cannot_be_checked_holds_up_no_other(
+    bench: Bench, api: StripeApi
+) -> None:
+    orders = [(await opened(bench, api))[0] for _ in range(5)]
+    culprit = orders[2]
+    await bench.fetch(
+        "ALTER TABLE payments ADD CONSTRAINT refused"
+        f" CHECK (order_id <> '{culprit}' OR NOT calling)"
+    )
+    await grow_older(bench, TEN_MINUTES)
+    assert await look(bench) == set(orders) - {culprit}
+    await bench.fetch("ALTER TABLE payments DROP CONSTRAINT refused")
+    assert culprit not in await look(bench)
+    await grow_older(bench, TEN_MINUTES)  # it is tried again at twice its age
+    assert culprit in await look(bench)

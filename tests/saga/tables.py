@@ -6,16 +6,19 @@ asserted where the statement would fail.
 """
 
 import inspect
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from types import ModuleType
+from typing import Any
 from uuid import UUID
 
 import pytest
 
 import services.inventory.store
 import services.order.store
+import services.order.stuck_store
 import services.payment.store
 from contracts.inventory import ProductUpdated
 from contracts.order import STATUS_TRANSITIONS, CancelOrder
@@ -30,9 +33,12 @@ from services.inventory.rules import (
 from services.inventory.store import Commitment
 from services.order.deadlines import Timer
 from services.order.order import Order
-from services.order.store import Stored
+from services.order.store import DueOrder, Stored
+from services.order.stuck_store import StuckOrder
 from services.payment import call_queue
 from tests.saga.payment_tables import PaymentDatabase, PaymentTables
+
+Row = dict[str, Any]
 
 
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -45,14 +51,17 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for tables, module in places.items():
         for name, method in vars(tables).items():
-            if inspect.iscoroutinefunction(method):
+            if inspect.iscoroutinefunction(method) and name != "flag_stuck":
                 monkeypatch.setattr(module, name, method)
+    monkeypatch.setattr(services.order.stuck_store, "flag_stuck", OrderTables.flag_stuck)
 
 
 @dataclass
 class OrderTables:
     orders: dict[UUID, Stored] = field(default_factory=dict)
     early: dict[UUID, CancelOrder] = field(default_factory=dict)
+    stuck: dict[UUID, str] = field(default_factory=dict)
+    """Why orders could not be advanced by the sweeper: nothing here is broken, so none may be."""
 
     async def insert_orders(self, orders: Sequence[Order], deadline: datetime) -> set[UUID]:
         new = {o.id: Stored(o, Timer(deadline)) for o in orders if o.id not in self.orders}
@@ -68,19 +77,39 @@ class OrderTables:
     ) -> dict[UUID, CancelOrder]:
         return {id_: self.early.pop(id_) for id_ in order_ids if id_ in self.early}
 
-    async def lock_orders(self, order_ids: Collection[UUID]) -> list[UUID]:
-        return sorted(self.orders.keys() & order_ids)
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[None]:
+        """A savepoint; what fails in it is found in `stuck`."""
+        yield
 
-    async def lock_due_orders(self, now: datetime, limit: int) -> list[UUID]:
+    async def flag_stuck(
+        self,
+        reasons: Mapping[UUID, str],
+        _now: datetime,
+        _first_retry: timedelta,
+        _last_retry: timedelta,
+    ) -> list[StuckOrder]:
+        self.stuck |= reasons
+        return []
+
+    async def lock_orders(self, order_ids: Collection[UUID]) -> list[Row]:
+        return [
+            {"id": id_, "saga_state": self.orders[id_].order.state}
+            for id_ in sorted(self.orders.keys() & set(order_ids))
+        ]
+
+    async def lock_due_orders(
+        self, now: datetime, _left_to_newer: timedelta, limit: int
+    ) -> list[DueOrder]:
         due = sorted(
-            (timer.deadline_at, order.id)
+            (timer.deadline_at, order.id, order.state)
             for order, timer in self.orders.values()
             if timer.deadline_at and timer.deadline_at <= now
         )
-        return [id_ for _, id_ in due[:limit]]
+        return [DueOrder(id_, state) for _, id_, state in due[:limit]]
 
-    async def load_orders(self, rows: Sequence[UUID]) -> dict[UUID, Stored]:
-        return {id_: self.orders[id_] for id_ in rows}
+    async def load_orders(self, rows: Sequence[Row]) -> dict[UUID, Stored]:
+        return {row["id"]: self.orders[row["id"]] for row in rows}
 
     async def update_orders(self, changes: Sequence[Stored]) -> None:
         for change in changes:

@@ -13,6 +13,7 @@ import pytest
 
 from contracts.message import Message, new_message_id
 from contracts.order import (
+    STATUS_TRANSITIONS,
     CancelOrder,
     CartLine,
     ChangeOrderStatus,
@@ -22,12 +23,13 @@ from contracts.order import (
     RefundOrder,
     RetryRefund,
     SettleRefund,
+    StatusChange,
 )
 from services.order.commands import reserve_stock
 from services.order.deadlines import Timing
 from services.order.events import Event, ReservationExpired, StepTimedOut
 from services.order.order import Order, State
-from services.order.saga import TRANSITIONS, Go, advance, begin
+from services.order.saga import TRANSITIONS, Go, advance, begin, follow_up
 from services.order.understanding import understand
 from tests.saga.participants import PRICE, Inventory, Network, Payment
 
@@ -112,6 +114,8 @@ class Life:
                 self.hear_wish(self.wishes.pop())
             elif chance < 0.13:
                 self.hear_time(expired=self.rng.random() < 0.3)
+            elif chance < 0.133:
+                self.close_by_sql()
             elif chance < 0.30:
                 self.network.send(*self.payment.happens_at_stripe(ID, self.rng))
             elif message := self.network.take():
@@ -126,6 +130,27 @@ class Life:
 
     def hear_wish(self, wish: Message) -> None:
         self.hear(understand(wish, new_message_id(), self.order))
+
+    def close_by_sql(self) -> None:
+        """An operator sets the status to cancelled in the database, or the saga state as well."""
+        order = self.order
+        if OrderStatus.CANCELLED not in STATUS_TRANSITIONS[order.status]:
+            return
+        change = StatusChange(
+            old_status=order.status,
+            new_status=OrderStatus.CANCELLED,
+            changed_by="database:operator",
+            reason=None,
+            created_at=NOW + timedelta(seconds=1),
+        )
+        closed = order._replace(
+            status=OrderStatus.CANCELLED,
+            state=self.rng.choice([order.state, order.state, State.CANCELLED]),
+            history=(*order.history, change),
+        )
+        if event := follow_up(closed):  # otherwise a person must decide
+            self.order = closed
+            self.hear(event)
 
     def settle(self) -> None:
         """Let everything arrive, and time pass where somebody waits."""

@@ -196,6 +196,7 @@ class World:
         self.now = self.stripe.now = self.payments.now = until
         work = self._work(self._order)
         run(sweep_deadlines(work, self._order_handlers))
+        assert not self.orders.stuck, f"cannot be advanced: {self.orders.stuck}"
         self._commit(work)
 
     def next_deadline(self) -> datetime | None:

@@ -116,9 +116,18 @@ async def load_answers(db: Connection, command_ids: Sequence[str]) -> dict[str, 
     return {row["command_id"]: row["document"] for row in rows}
 
 
-async def forget_answers(db: Connection, older_than: timedelta) -> None:
+async def forget_answers(db: Connection, older_than: timedelta, limit: int) -> None:
+    """Delete so many answers at once, the oldest first."""
     await db.execute(
-        "DELETE FROM command_answers WHERE received_at < now() - $1::interval", older_than
+        """
+        DELETE FROM command_answers
+         WHERE ctid = ANY(ARRAY(SELECT ctid FROM command_answers
+                                 WHERE received_at < now() - $1::interval
+                                 ORDER BY received_at
+                                 LIMIT $2))
+        """,
+        older_than,
+        limit,
     )
 
 

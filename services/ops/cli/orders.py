@@ -93,6 +93,8 @@ def show(context: typer.Context, order: Order, as_json: Json = False) -> None:
         out.print(f"           {found['refused_refund']}", markup=False)
         out.print("           `ops refunds retry` or `ops refunds settle`")
     out.print(f"saga       {found['saga_state']} since {moment(found['saga_since'])}")
+    if found["stuck_reason"]:
+        out.print(f"stuck      {found['stuck_reason']}")
     if found["waits_for"]:
         out.print(f"waits for  {found['waits_for']}")
         out.print(f"rounds     {found['rounds']}, next try {moment(found['next_try_at'])}")

@@ -40,10 +40,10 @@ def stuck(
     limit: Limit = 100,
     as_json: Json = False,
 ) -> None:
-    """Those that have waited for long: whose answer, how often tried, and whether something is
-    parked."""
+    """Orders that cannot be advanced, with the reason, and those that have waited for long: whose
+    answer, how often tried, and whether something is parked."""
     found = client_of(context).get("/v1/sagas/stuck", seconds=seconds, limit=limit)
-    _print(found, as_json=as_json, empty="no order has waited so long")
+    _print(found, as_json=as_json, empty="no stuck orders")
 
 
 @sagas.command()
@@ -70,7 +70,8 @@ def _print(found: Sequence[Row], *, as_json: bool, empty: str) -> None:
         (
             (
                 *(row["order_id"], row["saga_state"], moment(row["saga_since"])),
-                *(row["waits_for"], row["rounds"], moment(row["next_try_at"]), row["parked"]),
+                row["stuck_reason"] or row["waits_for"],
+                *(row["rounds"], moment(row["next_try_at"]), row["parked"]),
             )
             for row in found
         ),

@@ -13,7 +13,7 @@ from services.kit.work import utc_now
 from services.ops.ops import TheOps, Viewer
 from services.ops.routes.parameters import Named, Seconds, Text
 from services.ops.rules import WAITS_FOR, mask
-from services.ops.store import audit, letters, notes, operations, orders, timeline
+from services.ops.store import audit, letters, notes, operations, orders, sagas, timeline
 
 router = APIRouter(prefix="/v1", tags=["orders"])
 
@@ -79,9 +79,10 @@ async def list_sagas(
     limit: Limit = 100,
 ) -> list[Json]:
     """The longest waiting first: whose answer, how many rounds brought none, when the next try is
-    (null before the first round is over), and how many of its messages are parked."""
+    (null before the first round is over), and how many of its messages are parked. First those that
+    cannot be advanced: `stuck_reason` says why."""
     states = [each for each in WAITS_FOR if state is None or each in state]
-    return await _waiting(ops.service.pool, states, utc_now(), limit)
+    return await _waiting(ops.service.pool, states, utc_now(), limit, failing=state is None)
 
 
 @router.get("/sagas/stuck", summary="Orders that wait for an answer, the longest waiting first")
@@ -93,10 +94,11 @@ async def stuck(
     ] = None,
     limit: Limit = 100,
 ) -> list[Json]:
-    """With the service that owes it, and how many of the order's messages are parked."""
+    """With the service that owes it, and how many of the order's messages are parked. First those
+    that cannot be advanced, however long: `stuck_reason` says why."""
     least = ops.settings.stuck_after_seconds if seconds is None else seconds
     since = utc_now() - timedelta(seconds=least)
-    return await _waiting(ops.service.pool, list(WAITS_FOR), since, limit)
+    return await _waiting(ops.service.pool, list(WAITS_FOR), since, limit, failing=True)
 
 
 @router.get("/refunds/refused", summary="Refunds that Stripe refused for good: staff decide")
@@ -106,9 +108,11 @@ async def list_refused_refunds(ops: TheOps, _caller: Viewer, limit: Limit = 100)
     return [dict(row) for row in await orders.list_refused(ops.service.pool, limit)]
 
 
-async def _waiting(pool: Pool, states: list[str], since: datetime, limit: int) -> list[Json]:
-    rows = await orders.list_stuck(pool, states, since, limit)
-    return [{**row, "waits_for": WAITS_FOR[row["saga_state"]]} for row in rows]
+async def _waiting(
+    pool: Pool, states: list[str], since: datetime, limit: int, *, failing: bool
+) -> list[Json]:
+    rows = await sagas.list_stuck(pool, states, since, limit, failing=failing)
+    return [{**row, "waits_for": WAITS_FOR.get(row["saga_state"] or "")} for row in rows]
 
 
 async def find(pool: Pool, name: str) -> Json:

@@ -92,9 +92,25 @@ async def read_chain(pool: Pool, chain: Place, after: int, to: int, limit: int) 
     ]
 
 
-async def find_gaps(pool: Pool, limit: int) -> list[asyncpg.Record]:
-    """Records that do not follow the one before in their order's or payment's own count: a version
-    is missing or there twice, or the status before is another one's."""
+async def end_of_page(pool: Pool, after: str, records: int) -> str | None:
+    """The last subject of a page of so many records behind a subject; None when there is none."""
+    found: str | None = await pool.fetchval(
+        """
+        SELECT coalesce((SELECT subject FROM audit_records
+                          WHERE subject > $1 ORDER BY subject OFFSET $2 LIMIT 1),
+                        (SELECT subject FROM audit_records
+                          WHERE subject > $1 ORDER BY subject DESC LIMIT 1))
+        """,
+        after,
+        records - 1,
+    )
+    return found
+
+
+async def find_gaps(pool: Pool, after: str, upto: str, limit: int) -> list[asyncpg.Record]:
+    """Records of the subjects behind one and up to another that do not follow the one before in
+    their order's or payment's own count: a version is missing or there twice, or the status before
+    is another one's."""
     return await pool.fetch(
         """
         SELECT topic, subject, version, version_before
@@ -102,12 +118,14 @@ async def find_gaps(pool: Pool, limit: int) -> list[asyncpg.Record]:
                        lag(version, 1, 0) OVER history AS version_before,
                        lag(new_status) OVER history AS status_before
                   FROM audit_records
-                 WHERE version IS NOT NULL
+                 WHERE version IS NOT NULL AND subject > $1 AND subject <= $2
                 WINDOW history AS (PARTITION BY topic, subject ORDER BY version)) AS followed
          WHERE version <> version_before + 1 OR old_status IS DISTINCT FROM status_before
          ORDER BY topic, subject, version
-         LIMIT $1
+         LIMIT $3
         """,
+        after,
+        upto,
         limit,
     )
 

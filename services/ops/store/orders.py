@@ -92,7 +92,9 @@ async def save_newer_states(db: Connection, heard: Sequence[OrderAudited]) -> No
                refused_since = CASE WHEN orders.refused_refund IS NOT NULL
                                          AND excluded.refused_refund IS NOT NULL
                                     THEN orders.refused_since ELSE excluded.refused_since END,
-               amount_lost = excluded.amount_lost, amount_settled = excluded.amount_settled
+               amount_lost = excluded.amount_lost, amount_settled = excluded.amount_settled,
+               stuck_reason = CASE WHEN orders.saga_state = excluded.saga_state
+                                   THEN orders.stuck_reason END
          WHERE orders.audit_version < excluded.audit_version
         """,
         [m.order_id for m in states],
@@ -107,16 +109,21 @@ async def save_newer_states(db: Connection, heard: Sequence[OrderAudited]) -> No
 
 
 async def save_newer_waits(db: Connection, heard: Sequence[OrderWaits]) -> None:
-    """Keep how orders wait, of orders that are locked, unless they have gone on since."""
+    """Keep how orders wait, of orders that are locked, unless they have gone on since. An order
+    that cannot be advanced may be in another state than its audit says: it was edited by SQL."""
     newest = {m.order_id: m for m in sorted(heard, key=lambda m: m.at)}
     waits = [newest[order_id] for order_id in sorted(newest)]
     await db.execute(
         """
         UPDATE orders
-           SET rounds = told.rounds, next_try_at = told.next_try_at, waited_at = told.at
-          FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[])
-            AS told (order_id, saga_state, rounds, next_try_at, at)
-         WHERE orders.order_id = told.order_id AND orders.saga_state = told.saga_state
+           SET rounds = told.rounds, next_try_at = told.next_try_at, waited_at = told.at,
+               stuck_reason = told.stuck_reason
+          FROM unnest($1::uuid[], $2::text[], $3::int[], $4::timestamptz[], $5::timestamptz[],
+                      $6::text[])
+            AS told (order_id, saga_state, rounds, next_try_at, at, stuck_reason)
+         WHERE orders.order_id = told.order_id
+           AND (orders.saga_state = told.saga_state
+                OR coalesce(told.stuck_reason, orders.stuck_reason) IS NOT NULL)
            AND told.at >= orders.saga_since
            AND (orders.waited_at IS NULL OR orders.waited_at <= told.at)
         """,
@@ -125,6 +132,7 @@ async def save_newer_waits(db: Connection, heard: Sequence[OrderWaits]) -> None:
         [m.rounds for m in waits],
         [m.next_try_at for m in waits],
         [m.at for m in waits],
+        [storable(mask(m.stuck_reason)) if m.stuck_reason else None for m in waits],
     )
 
 
@@ -174,32 +182,6 @@ async def list_orders(
         """,  # noqa: S608  # constants
         limit,
         *given.values(),
-    )
-
-
-async def list_stuck(
-    pool: Pool, states: Sequence[str], since: datetime, limit: int
-) -> list[asyncpg.Record]:
-    """The orders that have waited in one of the states since then, the longest waiting first; of
-    each state no more are read than are asked for."""
-    return await pool.fetch(
-        """
-        SELECT order_id, status, payment_status, saga_state, saga_since, rounds, next_try_at,
-               (SELECT count(*) FROM letters
-                 WHERE source_key = order_id::text
-                   AND state IN ('parked', 'waiting', 'replay')) AS parked
-          FROM (SELECT DISTINCT unnest($1::text[]) AS wanted) AS states
-         CROSS JOIN LATERAL (SELECT *
-                               FROM orders
-                              WHERE saga_state = wanted AND saga_since <= $2
-                              ORDER BY saga_since, order_id
-                              LIMIT $3) AS waiting
-         ORDER BY saga_since, order_id
-         LIMIT $3
-        """,
-        states,
-        since,
-        limit,
     )
 
 
@@ -258,11 +240,26 @@ async def count_statuses(pool: Pool, since: UUID) -> list[asyncpg.Record]:
     )
 
 
+async def end_of_page(pool: Pool, after: UUID, orders: int) -> UUID | None:
+    """The last id of a page of so many orders behind an id; None when there is none."""
+    found: UUID | None = await pool.fetchval(
+        """
+        SELECT coalesce((SELECT order_id FROM orders
+                          WHERE order_id > $1 ORDER BY order_id OFFSET $2 LIMIT 1),
+                        (SELECT order_id FROM orders
+                          WHERE order_id > $1 ORDER BY order_id DESC LIMIT 1))
+        """,
+        after,
+        orders - 1,
+    )
+    return found
+
+
 async def find_differences(
-    pool: Pool, settled_before: datetime, limit: int
+    pool: Pool, after: UUID, upto: UUID, settled_before: datetime, limit: int
 ) -> list[asyncpg.Record]:
-    """Orders whose audit does not end with what was published of them, if that is some time ago:
-    the two travel on topics of their own."""
+    """Orders behind an id and up to another whose audit does not end with what was published of
+    them, if that is some time ago: the two travel on topics of their own."""
     return await pool.fetch(
         """
         SELECT order_id, orders.version, orders.status, last.version AS audited,
@@ -272,12 +269,15 @@ async def find_differences(
                               WHERE subject = order_id::text AND topic = 'audit.order'
                                 AND version IS NOT NULL
                               ORDER BY version DESC LIMIT 1) AS last ON true
-         WHERE orders.version > 0 AND orders.updated_at <= $1
+         WHERE order_id > $1 AND order_id <= $2
+           AND orders.version > 0 AND orders.updated_at <= $3
            AND (last.version IS NULL OR orders.version > last.version
                 OR (orders.version = last.version AND orders.status <> last.new_status))
          ORDER BY order_id
-         LIMIT $2
+         LIMIT $4
         """,
+        after,
+        upto,
         settled_before,
         limit,
     )

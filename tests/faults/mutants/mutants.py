@@ -138,6 +138,20 @@ MUTANTS: Final = (
         ),
     ),
     Mutant(
+        "sweep-as-a-whole",
+        "a sweep with one order that cannot be advanced is rolled back as a whole",
+        "I5",
+        1,
+        ("order-edited",),
+        (
+            Edit(
+                "services/kit/isolation.py",
+                "        if is_infrastructure(error):\n            raise\n",
+                "        raise\n",
+            ),
+        ),
+    ),
+    Mutant(
         "timers-not-audited",
         "what a timer changed, and no message, is not audited",
         "I6",

@@ -5,6 +5,7 @@ from services.kit.work import utc_now
 from tests.ops.conftest import Watch, history
 from tests.ops.console.conftest import Somebody
 from tests.ops.test_observing import letter
+from tests.ops.test_sagas import waits
 
 
 async def test_stuck_orders_come_first_with_whose_answer_is_missing(
@@ -23,6 +24,22 @@ async def test_stuck_orders_come_first_with_whose_answer_is_missing(
     part = await viewer.see("/sagas", part="true")
     assert str(old.order_id) in part.text
     assert "<html" not in part.answer.text
+
+
+async def test_an_order_that_cannot_be_advanced_is_shown_with_its_reason(
+    watch: Watch, viewer: Somebody, operator: Somebody
+) -> None:
+    placed, confirmed = history(versions=2)
+    reason = "Contradiction: the status 'refunded' does not fit the saga state 'confirmed'"
+    await watch.hears(placed, confirmed, waits(confirmed, 0, stuck_reason=reason))
+    for page in ("/", "/sagas", f"/sagas/{placed.order_id}", f"/orders/{placed.order_id}"):
+        assert reason in (await viewer.see(page)).text, page
+    assert (
+        "1 of 1 have waited longer than 60 s or cannot be advanced"
+        in (await viewer.see("/sagas")).text
+    )
+    assert reason not in (await viewer.see("/sagas", state="reserving")).text
+    assert "Retry now" in (await operator.see(f"/sagas/{placed.order_id}")).text
 
 
 async def test_the_overview_counts_what_needs_a_person(watch: Watch, viewer: Somebody) -> None:

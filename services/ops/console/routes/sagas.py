@@ -20,7 +20,7 @@ from services.ops.ops import Ops, TheOps
 from services.ops.routes import bulks
 from services.ops.routes import orders as api
 from services.ops.rules import WAITS_FOR
-from services.ops.store import orders
+from services.ops.store.sagas import list_stuck
 
 router = APIRouter()
 
@@ -34,14 +34,16 @@ async def list_sagas(
     """Of one saga state or of all in which an answer is owed; those over the limit are stuck."""
     now = utc_now()
     chosen = [state] if state in WAITS_FOR else list(WAITS_FOR)
-    rows = await orders.list_stuck(ops.service.pool, chosen, now, MOST)
+    rows = await list_stuck(ops.service.pool, chosen, now, MOST, failing=state not in WAITS_FOR)
     since = now - timedelta(seconds=ops.settings.stuck_after_seconds)
+    stuck = [row for row in rows if row["stuck_reason"] or row["saga_since"] <= since]
     return page(
         request,
         visitor,
         "sagas_now.html" if part else "sagas.html",
-        sagas=[{**row, "stuck": row["saga_since"] <= since} for row in rows],
-        stuck=sum(row["saga_since"] <= since for row in rows),
+        sagas=[{**row, "stuck": row in stuck} for row in rows],
+        stuck=len(stuck),
+        failing=sum(row["stuck_reason"] is not None for row in rows),
         waits_for=WAITS_FOR,
         state=state if state in WAITS_FOR else "",
         most=MOST,
