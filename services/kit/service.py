@@ -176,10 +176,14 @@ class Service:
         own = await open_pool(settings.database_url, size=_OF_ITS_OWN, application=self.name)
         await migrate(settings.owner_url, self._migrations)
         self._missing = {"kafka": "not connected yet"}
-        self.producer = Publisher(settings.kafka_bootstrap_servers, self.name)
+        self.producer = Publisher(
+            settings.kafka_bootstrap_servers, self.name, settings.max_message_bytes
+        )
         self._outbox = Outbox(own, self.producer, timedelta(seconds=settings.outbox_lease_seconds))
         self._unit_of_work = UnitOfWork(self.pool, self._outbox, self.name)
         self._consuming = UnitOfWork(own, self._outbox, self.name)
+        # Before anything is published: what earlier messages wait for.
+        await self._outbox.look()
         for call in self._on_start:
             async with self.transaction() as work:
                 await call(work)
@@ -232,6 +236,7 @@ class Service:
         self._tasks.add("measure_lag", consumer.look_after)
         self._tasks.add("forget_outbox", repeating(outbox.forget, seconds=0.5))  # within the lease
         self._tasks.add("sweep_outbox", repeating(sweep, seconds=1))
+        self._tasks.add("retry_held", repeating(outbox.retry_held, seconds=1))
         self._tasks.add("replay_parked", repeating(replayer.run_due, seconds=1))
         self._tasks.add("maintain_inbox", repeating(maintain, seconds=3600))
 
