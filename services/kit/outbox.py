@@ -13,11 +13,11 @@ a dead letter (`unpublishable.py`).
 """
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -29,40 +29,15 @@ from services.kit.crash import crash_point
 from services.kit.db import Connection, Pool
 from services.kit.errors import BrokerUnavailable, is_infrastructure
 from services.kit.messages import Outgoing
+from services.kit.outbox_rows import Attempt, Row
 from services.kit.outcome import Outcome
 from services.kit.producer import REQUEST_TIMEOUT
 from services.kit.publisher import Publisher
 from services.kit.telemetry import OUTBOX_AGE, OUTBOX_HELD_FOR, PUBLISH_SECONDS, SWEPT, log
 
-
-class _Row(NamedTuple):
-    id: UUID
-    messages: Sequence[Outgoing]
-
-
-@dataclass(slots=True, eq=False)
-class _Attempt:
-    """Rows that were given to the publisher together."""
-
-    rows: Sequence[_Row]
-    outcome: Outcome = field(default_factory=Outcome)
-    finished: bool = False
-
-    def reduced(self) -> list[outbox_rows.Reduced]:
-        """The rows that have something left to be published later."""
-        place_of = {
-            message.message_id: place
-            for place, messages in self.outcome.left.items()
-            for message in messages
-        }
-        found = []
-        for row in self.rows:
-            left = [message for message in row.messages if message.message_id in place_of]
-            if left:
-                places = {place_of[message.message_id] for message in left}
-                reason = self.outcome.reasons[min(places)]
-                found.append(outbox_rows.Reduced(row.id, left, places, reason))
-        return found
+_HANDOVER: Final = 1.0
+"""Seconds that new rows wait at most, while what is held for a partition comes to its end."""
+_IN_VAIN: Final = 3
 
 
 class Outbox:
@@ -71,13 +46,15 @@ class Outbox:
         self._publisher = publisher
         self._lease = lease
         self._acknowledged: list[UUID] = []
-        self._open: list[_Attempt] = []
+        self._open: list[Attempt] = []
         """Attempts that go on, or whose remainder is not in the database yet."""
         self._waiting: set[UUID] = set()
         """Rows whose turn to be published has not come."""
         self._stored: frozenset[TopicPartition] = frozenset()
         """What rows of the database are held for, at the last look."""
         self._writing = asyncio.Lock()
+        self._gate = asyncio.Event()
+        self._gate.set()
         self._broker_away = False
 
     async def save(self, db: Connection, messages: Sequence[Outgoing]) -> UUID:
@@ -99,7 +76,10 @@ class Outbox:
         """Publish a row that is committed. Never raises: what fails is left to the sweeper."""
         try:
             with PUBLISH_SECONDS.time():
-                await self._try([_Row(row_id, messages)])
+                if not self._gate.is_set():
+                    with self.waiting(row_id):
+                        await self._gate.wait()
+                await self._try([Row(row_id, messages)])
         except BrokerUnavailable as error:
             if not self._broker_away:
                 log.warning("publishing failed, the outbox keeps it", error=str(error))
@@ -108,11 +88,11 @@ class Outbox:
         self._broker_away = False
 
     async def _try(
-        self, rows: Sequence[_Row], due: frozenset[TopicPartition] = frozenset()
+        self, rows: Sequence[Row], due: frozenset[TopicPartition] = frozenset()
     ) -> Outcome:
         """Publish rows, also to the partitions in `due` that rows are held for."""
         held = self._held() - due
-        attempt = _Attempt(rows)
+        attempt = Attempt(rows)
         # From here on, what this attempt leaves behind counts as held.
         self._open.append(attempt)
         try:
@@ -150,7 +130,7 @@ class Outbox:
             raise
         await self._reduce([attempt for attempt in self._open if attempt.finished])
 
-    async def _reduce(self, attempts: Sequence[_Attempt]) -> None:
+    async def _reduce(self, attempts: Sequence[Attempt]) -> None:
         """All in one transaction; each in its own if one of them cannot be written."""
         if not attempts:
             return
@@ -169,7 +149,7 @@ class Outbox:
         for attempt in attempts:
             self._open.remove(attempt)
 
-    async def _write_remainder(self, db: Connection, attempts: Sequence[_Attempt]) -> None:
+    async def _write_remainder(self, db: Connection, attempts: Sequence[Attempt]) -> None:
         reduced = [row for attempt in attempts for row in attempt.reduced()]
         tried = {row.id for attempt in attempts for row in attempt.rows}
         await outbox_rows.delete(db, list(tried - {row.id for row in reduced}))
@@ -209,20 +189,42 @@ class Outbox:
         Raises:
             BrokerUnavailable: no partition takes anything.
         """
-        while True:
-            async with self._writing:
-                await self._write()
-                await self._look()
-            due = frozenset(self._publisher.due(self._stored))
-            if not due:
-                return
-            async with self._pool.acquire() as db:
-                rows = await outbox_rows.lease_held(
-                    db, due, self._lease + timedelta(seconds=REQUEST_TIMEOUT)
-                )
-            if not rows:
-                return
+        while await self._retry() == outbox_rows.AT_ONCE:
+            pass
+        # While some rows are published, others are left behind them: the last round is without.
+        if self._publisher.due(self._held()):
+            with self._others_waiting():
+                until, in_vain = time.monotonic() + _HANDOVER, 0
+                while self._publisher.due(self._held()) and time.monotonic() < until:
+                    if not await self._retry():
+                        in_vain += 1  # another replica has them, or an attempt goes on
+                        if in_vain > _IN_VAIN:
+                            break
+                        await asyncio.sleep(0.02)
+
+    async def _retry(self) -> int:
+        """Publish some held rows; says how many there were."""
+        async with self._writing:
+            await self._write()
+            await self._look()
+        due = frozenset(self._publisher.due(self._stored))
+        if not due:
+            return 0
+        async with self._pool.acquire() as db:
+            lease = self._lease + timedelta(seconds=REQUEST_TIMEOUT)
+            rows = await outbox_rows.lease_held(db, due, lease)
+        if rows:
             await self._try(await self._readable(rows), due)
+        return len(rows)
+
+    @contextmanager
+    def _others_waiting(self) -> Iterator[None]:
+        """No row of this process is given to the publisher within, but those that were held."""
+        self._gate.clear()
+        try:
+            yield
+        finally:
+            self._gate.set()
 
     async def look(self) -> None:
         """Learn from the database which partitions its rows are held for."""
@@ -235,12 +237,12 @@ class Outbox:
         OUTBOX_AGE.set(seconds)
         OUTBOX_HELD_FOR.set(len(self._stored))
 
-    async def _readable(self, rows: Sequence[asyncpg.Record]) -> list[_Row]:
+    async def _readable(self, rows: Sequence[asyncpg.Record]) -> list[Row]:
         """What rows hold. One that cannot be read is kept with the reason, and waits for nobody."""
         found = []
         for row in rows:
             try:
-                found.append(_Row(row["id"], outbox_rows.from_json(row["messages"])))
+                found.append(Row(row["id"], outbox_rows.from_json(row["messages"])))
             except Exception as error:
                 log.exception("an outbox row cannot be read; it is kept", row_id=str(row["id"]))
                 async with self._pool.acquire() as db:

@@ -1,8 +1,9 @@
 """The statements of the outbox, and how its rows hold messages."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 from uuid import UUID
 
 import asyncpg
@@ -11,8 +12,10 @@ from aiokafka import TopicPartition
 
 from services.kit.db import Connection
 from services.kit.messages import Outgoing, reason_of
+from services.kit.outcome import Outcome
 
-_SWEEP_LIMIT = 20
+AT_ONCE: Final = 20
+"""Rows of one sweep: each may hold the messages of a whole batch."""
 
 
 class Reduced(NamedTuple):
@@ -22,6 +25,36 @@ class Reduced(NamedTuple):
     messages: Sequence[Outgoing]
     places: Collection[TopicPartition]
     reason: str
+
+
+class Row(NamedTuple):
+    id: UUID
+    messages: Sequence[Outgoing]
+
+
+@dataclass(slots=True, eq=False)
+class Attempt:
+    """Rows that were given to the publisher together."""
+
+    rows: Sequence[Row]
+    outcome: Outcome = field(default_factory=Outcome)
+    finished: bool = False
+
+    def reduced(self) -> list[Reduced]:
+        """The rows that have something left to be published later."""
+        place_of = {
+            message.message_id: place
+            for place, messages in self.outcome.left.items()
+            for message in messages
+        }
+        found = []
+        for row in self.rows:
+            left = [message for message in row.messages if message.message_id in place_of]
+            if left:
+                places = {place_of[message.message_id] for message in left}
+                reason = self.outcome.reasons[min(places)]
+                found.append(Reduced(row.id, left, places, reason))
+        return found
 
 
 async def insert(db: Connection, row_id: UUID, messages: Sequence[Outgoing]) -> None:
@@ -74,7 +107,7 @@ async def lease_orphans(
         RETURNING id, messages
         """,
         lease,
-        _SWEEP_LIMIT,
+        AT_ONCE,
         but_not,
     )
     return sorted(rows, key=lambda row: row["id"])
@@ -100,7 +133,7 @@ async def lease_held(
             """,
             lease,
             [_name(place) for place in places],
-            _SWEEP_LIMIT,
+            AT_ONCE,
         )
     return sorted(rows, key=lambda row: row["id"])
 

@@ -7,10 +7,10 @@ it still holds is in the outbox, and a late copy must not overtake what the next
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import ProducerClosed
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from services.kit.messages import Outgoing
@@ -86,13 +86,15 @@ class Producer:
 
 async def _close(producer: AIOKafkaProducer) -> None:
     """What is in flight gets a moment; then the sender is ended, which would try for ever."""
-    stopping = asyncio.ensure_future(producer.stop())
-    await asyncio.wait([stopping], timeout=_TO_FLUSH)
-    if not stopping.done() and (sender := producer._sender.sender_task) is not None:
-        sender.cancel()
-        await asyncio.wait([sender])
-        producer._message_accumulator.fail_all(ProducerClosed())
-    await stopping
+    if producer._closed:
+        return
+    # As its own `stop`, but for the wait until all is acknowledged.
+    producer._closed = producer._message_accumulator._closed = True
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_TO_FLUSH):
+            await producer.flush()
+    await producer._sender.close()
+    await producer.client.close()
 
 
 async def send_each(

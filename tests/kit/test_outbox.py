@@ -14,7 +14,9 @@ from contracts.inventory import RestoreStock, StockRestored
 from contracts.message import Envelope, Message, new_message_id
 from contracts.topics import INVENTORY_DEAD_LETTERS
 from services.kit.messages import Incoming, Outgoing
+from services.kit.publisher import Publisher
 from services.kit.service import Service
+from services.kit.suspects import nowhere
 from services.kit.work import Handler, Work
 from tests.kit.conftest import Bench, effects, eventually, parked, restore, unsent
 from tests.messages import outgoing
@@ -71,10 +73,10 @@ async def keys_on(bench: Bench, topic: str, count: int) -> list[str]:
 
 
 async def test_rows_that_kafka_never_takes_hold_back_no_row_behind_them(bench: Bench) -> None:
-    nowhere = f"test.nowhere.{uuid4().hex[:12]}"
+    missing = f"test.nowhere.{uuid4().hex[:12]}"
     async with bench.running() as service:
         for _ in range(25):  # more than one sweep takes
-            await insert_orphan(service, bench.order()._replace(topic=nowhere))
+            await insert_orphan(service, bench.order()._replace(topic=missing))
         for _ in range(10):
             await insert_orphan(service, bench.order())
         await eventually(lambda: effects(service), lambda found: len(found) == 10, seconds=LONG)
@@ -83,9 +85,9 @@ async def test_rows_that_kafka_never_takes_hold_back_no_row_behind_them(bench: B
             lambda found: len(found) == 25,
             seconds=LONG,
         )
-        assert {tuple(row["held_for"]) for row in held} == {(f"{nowhere}/-1",)}
+        assert {tuple(row["held_for"]) for row in held} == {(f"{missing}/-1",)}
         reasons = {row["reason"] for row in held}
-        assert any(nowhere in reason for reason in reasons), reasons
+        assert any(missing in reason for reason in reasons), reasons
 
 
 async def test_a_row_that_is_no_json_is_kept_and_holds_back_no_row(bench: Bench) -> None:
@@ -156,6 +158,32 @@ async def test_what_a_row_is_held_for_outlives_the_process(bench: Bench) -> None
     async with bench.running(answering(bad)) as service:
         await bench.send(bench.order("second", key))
         await eventually(lambda: effects(service), lambda found: len(found) == 2, seconds=LONG)
+        await eventually(lambda: unsent(service), lambda count: count == 0, seconds=LONG)
+        ids = [Envelope.parse(record.headers).id for record in await bench.records(bad, 2)]
+    assert ids == sorted(ids)
+
+
+async def test_what_comes_later_waits_behind_what_is_held(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The partition takes messages again, and what is held was not tried yet: nothing overtakes."""
+    bad = f"test.bad.{uuid4().hex[:12]}"
+    key = uuid4()
+    async with bench.running(answering(bad)) as service:
+        await bench.send(bench.order("first", key))
+        held = rows(service, "SELECT FROM outbox WHERE held_for IS NOT NULL")
+        await eventually(held, lambda found: len(found) == 1, seconds=LONG)
+        with monkeypatch.context() as patch:
+            patch.setattr(Publisher, "due", lambda _publisher, _places: set())
+            await create(bench, bad)
+
+            async def no_suspect() -> bool:
+                return bool(service.producer._suspects.due([nowhere(bad)]))
+
+            await eventually(no_suspect, bool)
+            await bench.send(bench.order("second", key))
+            await eventually(lambda: effects(service), lambda found: len(found) == 2, seconds=LONG)
+            await eventually(held, lambda found: len(found) == 2, seconds=10)
         await eventually(lambda: unsent(service), lambda count: count == 0, seconds=LONG)
         ids = [Envelope.parse(record.headers).id for record in await bench.records(bad, 2)]
     assert ids == sorted(ids)
