@@ -95,7 +95,7 @@ async def partition_under_min_isr(beaten: Beaten, rng: random.Random) -> str:
         held_by = await _until_held(beaten, *SERVICES)
         during = await _decided(beaten, but_not=partition)
     finally:
-        await beaten.revive(*stopped)
+        await asyncio.gather(*(beaten.revive(name) for name in stopped))
     await _until_published(beaten, *SERVICES)
     what = (
         f"{topic.name}/{partition} had one copy of three, as {' and '.join(stopped)} were stopped "
