@@ -6,7 +6,7 @@ that the message is about, `ce_causationid` the message that made somebody send 
 """
 
 from collections.abc import Iterable
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, Final, NamedTuple
 from uuid import UUID
 
 import uuid_utils.compat
@@ -124,11 +124,16 @@ class Envelope(NamedTuple):
             raise InvalidEnvelopeError(f"ce_id: {error}") from error
         if not is_uuid7(envelope.id):
             raise InvalidEnvelopeError(f"ce_id {message_id} is not a UUIDv7")
-        if b"\x00" in b"".join((*values, causation or b"", traceparent or b"")):
+        given = (*values, causation or b"", traceparent or b"")
+        if b"\x00" in b"".join(given):
             raise InvalidEnvelopeError("a header holds a NUL")
+        if max(map(len, given)) > _LONGEST:
+            raise InvalidEnvelopeError(f"a header has more than {_LONGEST} bytes")
         return envelope
 
 
+_LONGEST: Final = 1_000
+"""Bytes of a header. Ours have a hundred; they are indexed, and passed on with every answer."""
 _REQUIRED = ("ce_id", "ce_type", "ce_source", "ce_time", "ce_subject", "ce_correlationid")
 
 

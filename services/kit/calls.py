@@ -71,11 +71,16 @@ class Workers(Generic[C, O]):
         self._claim = claim
         self._record_all = record
         self._in_flight = in_flight
-        self._busy = 0
+        self._recording = 0
         self._wake = asyncio.Event()
         self._calling: set[asyncio.Task[None]] = set()
         self._finished: list[Finished[C, O]] = []
         self._any_finished = asyncio.Event()
+
+    @property
+    def _busy(self) -> int:
+        """Slots in use: calls that are made, and outcomes that are not recorded yet."""
+        return len(self._calling) + len(self._finished) + self._recording
 
     def wake(self) -> None:
         """There may be calls to make."""
@@ -84,7 +89,7 @@ class Workers(Generic[C, O]):
     async def run(self, service: Service, make: Callable[[C], Awaitable[O]]) -> None:
         """Work until cancelled; what is under way then gets a moment to finish. `make` makes one
         call and raises nothing: whatever happens is an outcome."""
-        self._busy = 0
+        self._recording = 0
         self._finished.clear()
         recorder = asyncio.create_task(self._record_finished(service))
         try:
@@ -106,28 +111,42 @@ class Workers(Generic[C, O]):
                     raise
                 log.warning("calls wait for the database", to=self._whom, error=str(error))
                 return
-            self._busy += len(calls)
-            self._in_flight.set(self._busy)
             for call in calls:
                 task = asyncio.create_task(self._make(make, call))
                 self._calling.add(task)
-                task.add_done_callback(self._calling.discard)
+                task.add_done_callback(self._calling.discard)  # also if it never began
+            self._in_flight.set(self._busy)
             if len(calls) < free:
                 return
 
     async def _make(self, make: Callable[[C], Awaitable[O]], call: C) -> None:
-        outcome = await make(call)
-        # Looked up only now: the recorder has put another list in its place meanwhile.
-        self._finished.append(Finished(call, outcome))
-        self._any_finished.set()
+        try:
+            outcome = await make(call)
+        except Exception:
+            # A defect: `make` was to raise nothing. The lease ends and the call is repeated; its
+            # slot is free at once.
+            log.exception("call failed", to=self._whom, order_id=str(call.order_id))
+            self.wake()
+        else:
+            # Looked up only now: the recorder has put another list in its place meanwhile.
+            self._finished.append(Finished(call, outcome))
+            self._any_finished.set()
+        finally:
+            # Before anybody is woken who counts the free slots.
+            task = asyncio.current_task()
+            assert task is not None  # noqa: S101  # for the type checker: a coroutine is run by one
+            self._calling.discard(task)
 
     async def _record_finished(self, service: Service) -> None:
         while True:
             await self._any_finished.wait()
             self._any_finished.clear()
             batch, self._finished = self._finished, []
-            await self._record(service, batch)
-            self._busy -= len(batch)
+            self._recording = len(batch)
+            try:
+                await self._record(service, batch)
+            finally:
+                self._recording = 0
             self._in_flight.set(self._busy)
             self.wake()
 

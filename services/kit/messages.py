@@ -6,7 +6,8 @@ Decoding never raises: one record that is not a message of ours must not lose it
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, NamedTuple, TypeVar
+from hashlib import blake2b
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 from uuid import UUID
 
 import orjson
@@ -29,6 +30,30 @@ def storable(text: str) -> str:
     """Text that PostgreSQL can keep: it has no place for a NUL, and a record that can be neither
     handled nor parked would stop its partition for everybody."""
     return text.replace("\x00", "\ufffd")
+
+
+MOST_OF_A_REASON: Final = 2_000
+"""Characters. What a service says of a record must not grow with the record."""
+MOST_OF_A_KEY: Final = 500
+"""Bytes."""
+_PROBLEMS: Final = 10
+
+
+def reason_of(text: str) -> str:
+    """Why a message was set aside, as it is stored and announced: 2,000 characters at most."""
+    # Without lone surrogates: neither PostgreSQL nor Kafka could take them.
+    text = storable(text[: MOST_OF_A_REASON + 1].encode("utf-8", "replace").decode())
+    return text if len(text) <= MOST_OF_A_REASON else text[: MOST_OF_A_REASON - 2] + " \u2026"
+
+
+def shortened(key: str) -> str:
+    """A key to be shown and to sort by: of one that is longer than 500 bytes the beginning and a
+    digest, so that the same key always gives the same text."""
+    encoded = key.encode()
+    if len(encoded) <= MOST_OF_A_KEY:
+        return key
+    begin = encoded[: MOST_OF_A_KEY - 20].decode("utf-8", "ignore")
+    return f"{begin}\u2026{blake2b(encoded, digest_size=8).hexdigest()}"
 
 
 class Record(NamedTuple):
@@ -113,10 +138,14 @@ def decode(record: Record, accepted: Mapping[str, type[Message]]) -> Incoming[An
 
 def _in_one_line(error: ValidationError) -> str:
     # Never the input: it may hold what logs must not.
-    return "; ".join(
+    problems = error.errors(include_url=False, include_input=False, include_context=False)
+    shown = [
         f"{'.'.join(map(str, problem['loc'])) or 'value'}: {problem['msg']}"
-        for problem in error.errors(include_url=False, include_input=False, include_context=False)
-    )
+        for problem in problems[:_PROBLEMS]
+    ]
+    if len(problems) > _PROBLEMS:
+        shown.append(f"{len(problems) - _PROBLEMS} more problems")
+    return reason_of("; ".join(shown))
 
 
 class Outgoing(NamedTuple):

@@ -14,7 +14,7 @@ from contracts.dead_letters import OperationAnswered, ParkedMessageChanged
 from contracts.message import Envelope, InvalidEnvelopeError, Message
 from contracts.operations import DiscardParked, ParkedOperation, ReplayParked
 from services.kit.db import Connection
-from services.kit.messages import Incoming, headers_from_json
+from services.kit.messages import Incoming, headers_from_json, reason_of, shortened
 from services.kit.work import Handler, Work
 
 _TOLD_AT_ONCE = 500
@@ -85,7 +85,7 @@ def _answer(
                 parked_id=asked.parked_id,
                 source_topic=row["source_topic"] if row else m.record.topic,
                 source_partition=row["source_partition"] if row else m.record.partition,
-                source_key=row["key"] if row else None,
+                source_key=_shortened(row["key"]) if row else None,
                 operation_id=m.envelope.id,
                 problem=problem,
             ),
@@ -103,14 +103,14 @@ async def announce_changes(work: Work, service: str) -> None:
                 parked_id=row["id"],
                 source_topic=row["source_topic"],
                 source_partition=row["source_partition"],
-                source_key=row["key"],
+                source_key=_shortened(row["key"]),
                 version=row["version"],
                 state=row["state"],
-                reason=row["reason"],
+                reason=reason_of(row["reason"]),
                 attempts=row["attempts"],
                 operation_id=row["operation_id"],
                 changed_by=row["closed_by"] or row["asked_by"],
-                change_reason=row["close_reason"] or row["ask_reason"],
+                change_reason=reason_of(row["close_reason"] or row["ask_reason"] or "") or None,
                 at=work.now,
             ),
             correlation_id=_correlation_id(row["headers"]),
@@ -120,8 +120,13 @@ async def announce_changes(work: Work, service: str) -> None:
 def _correlation_id(headers: str) -> str | None:
     try:
         return Envelope.parse(headers_from_json(headers)).correlation_id
-    except InvalidEnvelopeError:
+    except (InvalidEnvelopeError, AttributeError, TypeError, ValueError):
+        # No message of ours, or headers edited by SQL: it is announced all the same.
         return None
+
+
+def _shortened(key: str | None) -> str | None:
+    return None if key is None else shortened(key)
 
 
 async def _lock(db: Connection, messages: Sequence[Incoming[Any]]) -> dict[int, asyncpg.Record]:

@@ -24,10 +24,12 @@ from services.kit.messages import (
     decode,
     headers_from_json,
     headers_to_json,
-    storable,
+    reason_of,
+    shortened,
 )
 from services.kit.operations import announce_changes
-from services.kit.telemetry import PARKED, PARKED_NOW, log
+from services.kit.telemetry import PARKED, PARKED_NOW, UNPUBLISHABLE_NOW, log
+from services.kit.unpublishable import NOWHERE, again
 from services.kit.work import Handler, ToPark, UnitOfWork, Work
 
 _LOOK_AT = 100
@@ -55,8 +57,8 @@ async def park(work: Work, service: str) -> None:
                 source_topic=record.topic,
                 source_partition=record.partition,
                 source_offset=record.offset,
-                source_key=record.key,
-                reason=storable(entry.reason),
+                source_key=None if record.key is None else shortened(record.key),
+                reason=reason_of(entry.reason),
                 attempts=row["attempts"],
                 parked_at=work.now,
             ),
@@ -66,7 +68,7 @@ async def park(work: Work, service: str) -> None:
     log.warning(
         "messages parked",
         parked=[
-            {"key": entry.item.record.key, "reason": entry.reason}
+            {"key": shortened(entry.item.record.key or ""), "reason": reason_of(entry.reason)}
             for entry in work.to_park[:5]
             if not entry.waiting
         ],
@@ -118,7 +120,7 @@ async def _save(db: Connection, entries: Sequence[ToPark]) -> list[asyncpg.Recor
         [item.record.key for item in items],
         [headers_to_json(item.record.headers) for item in items],
         [item.record.value for item in items],
-        [storable(entry.reason) for entry in entries],
+        [reason_of(entry.reason) for entry in entries],
         [0 if entry.waiting else max(1, entry.item.attempts) for entry in entries],
     )
 
@@ -139,13 +141,28 @@ class Replayer:
         self._handler_of = handler_of
 
     async def run_due(self) -> None:
-        """Go on until no key's first message is to be replayed; tell what has changed."""
+        """Go on until no key's first message is to be replayed; announce what has changed.
+
+        Raises:
+            Exception: what kept a message from being tried, after all others were.
+        """
         while True:
             async with self._unit_of_work.begin() as work:
                 await announce_changes(work, self._service)
-                PARKED_NOW.set(await _count_open(work.db))
+            async with self._unit_of_work.begin() as work:
+                await _measure(work.db)
                 due = await _find_due(work.db)
-            if not any([await self._replay(parked_id) for parked_id in due]):
+            tried, errors = 0, []
+            for parked_id in due:
+                try:
+                    tried += await self._replay(parked_id)
+                except Exception as error:
+                    # One that cannot even be parked again must not keep the others waiting.
+                    log.warning("not replayed", parked_id=parked_id, error=repr(error))
+                    errors.append(error)
+            if errors:
+                raise errors[0]
+            if not tried:
                 return
 
     async def _replay(self, parked_id: int) -> bool:
@@ -159,12 +176,13 @@ class Replayer:
                 if failure is None:
                     await _close_replayed(work.db, parked_id)
                 else:
-                    await _park_again(work.db, parked_id, storable(failure))
+                    await _park_again(work.db, parked_id, reason_of(failure))
         except Exception as error:
             if is_infrastructure(error):
                 raise
             async with self._unit_of_work.begin() as work:
-                await _park_again(work.db, parked_id, storable(f"{type(error).__name__}: {error}"))
+                reason = reason_of(f"{type(error).__name__}: {error}")
+                await _park_again(work.db, parked_id, reason)
         else:
             log.info("parked message handled again", parked_id=parked_id, failure=failure)
         return True
@@ -179,6 +197,9 @@ class Replayer:
             headers_from_json(row["headers"]),
             row["payload"],
         )
+        if record.partition == NOWHERE:
+            work.outgoing.append(again(record))
+            return None
         item = decode(record, self._accepted)
         if isinstance(item, Unreadable):
             return str(item.error)
@@ -188,11 +209,18 @@ class Replayer:
         return None
 
 
-async def _count_open(db: Connection) -> int:
-    count: int = await db.fetchval(
-        "SELECT count(*) FROM parked_messages WHERE state IN ('parked', 'waiting', 'replay')"
+async def _measure(db: Connection) -> None:
+    row = await db.fetchrow(
+        """
+        SELECT count(*) AS open, count(*) FILTER (WHERE source_partition = $1) AS unpublishable
+          FROM parked_messages
+         WHERE state IN ('parked', 'waiting', 'replay')
+        """,
+        NOWHERE,
     )
-    return count
+    assert row is not None  # noqa: S101  # for the type checker: a count is one row
+    PARKED_NOW.set(row["open"])
+    UNPUBLISHABLE_NOW.set(row["unpublishable"])
 
 
 async def _find_due(db: Connection) -> list[int]:

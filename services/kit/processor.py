@@ -9,7 +9,8 @@ and everything else has gone on.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -21,7 +22,7 @@ from services.kit.crash import crash_point
 from services.kit.errors import Expired, Park, Undecodable, is_infrastructure
 from services.kit.messages import Incoming, Record, Unreadable, decode
 from services.kit.telemetry import CONSUMED, DUPLICATES, INFRASTRUCTURE_RETRIES, log
-from services.kit.work import Handler, Several, ToPark, UnitOfWork, Work, utc_now
+from services.kit.work import Handler, Several, ToPark, UnitOfWork, Work
 
 Item = Incoming[Any] | Unreadable
 Observer = Callable[[Work, Sequence[Item]], Awaitable[None]]
@@ -69,7 +70,12 @@ class BatchProcessor:
         self._remembered = inbox_retention - timedelta(days=1)
         self._kept_for_ever = frozenset(kept_for_ever)
         self._keep_trying = keep_trying
-        self.waiting_for_infrastructure = False
+        self._waits = 0
+
+    @property
+    def waiting_for_infrastructure(self) -> bool:
+        """Whether the batch in hand waits for its database or the broker right now."""
+        return self._waits > 0
 
     async def process(self, records: Sequence[Record]) -> None:
         """Return when each record had its effect, was skipped as a repeat, or is parked.
@@ -77,29 +83,24 @@ class BatchProcessor:
         Raises:
             Abandoned: infrastructure is away and `keep_trying` said no.
         """
-        oldest = int((utc_now() - self._remembered).timestamp() * 1000)
-        batch = [self._checked(decode(record, self.accepted), oldest) for record in records]
-        await self._settle(batch)
+        await self._settle([decode(record, self.accepted) for record in records])
 
     def _checked(self, item: Item, oldest: int) -> Item:
         if item.envelope is None or item.record.topic in self._kept_for_ever:
             return item
         if sent_at_ms(item.envelope.id) < oldest:
             error = Expired("older than the inbox remembers; it may have had its effect already")
-            return Unreadable(item.record, error, item.envelope)
+            return Unreadable(item.record, error, item.envelope, max(1, item.attempts))
         return item
 
     async def _settle(self, batch: list[Item]) -> None:
-        pause = _FIRST_PAUSE
         while True:
             try:
-                await self._commit(batch)
-                self.waiting_for_infrastructure = False
+                await self._commit_patiently(batch)
                 return
+            except Abandoned:
+                raise
             except Exception as error:
-                if is_infrastructure(error):
-                    pause = await self._wait(error, pause)
-                    continue
                 if len(batch) > 1:
                     break
                 batch = [await self._failed(batch[0], error)]
@@ -107,15 +108,38 @@ class BatchProcessor:
         await self._settle(batch[:middle])
         await self._settle(batch[middle:])
 
-    async def _wait(self, error: Exception, pause: float) -> float:
-        INFRASTRUCTURE_RETRIES.inc()
-        if not self.waiting_for_infrastructure:
-            log.warning("batch waits for infrastructure", error=repr(error))
-        self.waiting_for_infrastructure = True
-        await asyncio.sleep(pause)
-        if not self._keep_trying():
-            raise Abandoned from error
-        return min(pause * 2, _LONGEST_PAUSE)
+    async def _commit_patiently(self, batch: list[Item]) -> None:
+        """Commit, as often as it takes. Raises what waiting does not mend, and Abandoned."""
+        try:
+            return await self._commit(batch)
+        except Exception as error:
+            if not is_infrastructure(error):
+                raise
+            away = error
+        log.warning("batch waits for infrastructure", error=repr(away))
+        pause = _FIRST_PAUSE
+        with self._waiting():
+            while True:
+                INFRASTRUCTURE_RETRIES.inc()
+                await asyncio.sleep(pause)
+                if not self._keep_trying():
+                    raise Abandoned from away
+                pause = min(pause * 2, _LONGEST_PAUSE)
+                try:
+                    return await self._commit(batch)
+                except Exception as error:
+                    if not is_infrastructure(error):
+                        raise
+                    away = error
+
+    @contextmanager
+    def _waiting(self) -> Iterator[None]:
+        """However the wait ends, nothing is left that says it goes on."""
+        self._waits += 1
+        try:
+            yield
+        finally:
+            self._waits -= 1
 
     async def _failed(self, item: Item, error: Exception) -> Item:
         """A message that failed alone: once more, or it becomes one to park."""
@@ -134,6 +158,9 @@ class BatchProcessor:
 
     async def _commit(self, batch: list[Item]) -> None:
         async with self._unit_of_work.begin("in turn") as work:
+            # By the database's clock: one process with a wrong clock must not set all aside.
+            oldest = int((work.now - self._remembered).timestamp() * 1000)
+            batch = [self._checked(item, oldest) for item in batch]
             fresh, blocked = await _admit(work, batch)
             if self._observer is not None:
                 await self._observer(work, [item for item in fresh if self._is_observed(item)])

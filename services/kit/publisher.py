@@ -1,43 +1,60 @@
-"""Hands messages to Kafka and waits for its acknowledgement (acks=all, idempotent producer).
+"""Hands messages to Kafka and waits for its acknowledgement, partition by partition.
 
-An aiokafka producer that met a sequence error never works again, so after a failure the producer
-is replaced by a fresh one, unless it is only slow: it has acknowledged something to somebody
-meanwhile. Nothing else in the service needs to know.
+    messages  ->  one group per partition  ->  acknowledged | left | refused
+
+A partition that fails while others are acknowledged is a suspect. Nothing is handed to it for a
+while, then one attempt at a time goes through a second producer, until one succeeds. So a partition
+without a leader, or with too few copies, delays its own messages only.
 """
 
 import asyncio
 import time
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
-from aiokafka.producer.message_accumulator import BatchBuilder
 
 from contracts.message import Message
 from services.kit import trace
 from services.kit.errors import BrokerUnavailable
 from services.kit.messages import Outgoing
-from services.kit.partitioner import hash_of
+from services.kit.outcome import (
+    Outcome,
+    UnknownTopicError,
+    blames_message,
+    blames_partition,
+    blames_producer,
+    text_of,
+)
+from services.kit.placing import Placing
+from services.kit.producer import REQUEST_TIMEOUT, Producer, send_batches, send_each
+from services.kit.settings import MAX_MESSAGE_BYTES
+from services.kit.suspects import NO_PARTITION, Suspects, nowhere
 from services.kit.telemetry import PUBLISH_FAILURES, PUBLISHED
 
-_REQUEST_TIMEOUT = 10.0
 _FEW = 8  # up to here `send` shares batches with others; above, batches of our own cost a third
+_ISOLATED_AFTER: Final = 2.0
+"""Seconds after which a partition is a suspect, if others are acknowledged meanwhile."""
+_LOOK_EVERY = 0.25
 
 
 class Publisher:
-    """One producer, replaced when it fails. Safe to use from many tasks."""
+    """Safe to use from many tasks."""
 
-    def __init__(self, bootstrap_servers: str, source: str) -> None:
-        self._bootstrap_servers = bootstrap_servers
-        self._source = source
-        self._producer: AIOKafkaProducer | None = None
-        self._starting = asyncio.Lock()
+    def __init__(
+        self, bootstrap_servers: str, source: str, max_message_bytes: int = MAX_MESSAGE_BYTES
+    ) -> None:
+        self.source = source
+        self._main = Producer(bootstrap_servers, source, max_message_bytes)
+        # Apart: a batch that is repeated for ever delays all partitions of its broker.
+        self._second = Producer(bootstrap_servers, f"{source}-second", max_message_bytes)
+        self._suspects = Suspects()
+        self._placing = Placing(self._suspects, max_message_bytes)
         self._acknowledged_at = 0.0
-        self._closing: set[asyncio.Task[None]] = set()
+        self._delivering: set[asyncio.Task[None]] = set()
 
     async def send(self, message: Message, *, message_id: UUID | None = None) -> None:
         """Publish one message outside any transaction.
@@ -47,7 +64,7 @@ class Publisher:
         """
         outgoing = Outgoing.of(
             message,
-            source=self._source,
+            source=self.source,
             time=datetime.now(UTC).isoformat(),
             message_id=message_id,
             traceparent=trace.current() or trace.new_traceparent(),
@@ -55,112 +72,190 @@ class Publisher:
         await self.publish([outgoing], within=4.0)
 
     async def publish(
-        self, messages: Sequence[Outgoing], *, within: float = _REQUEST_TIMEOUT
+        self, messages: Sequence[Outgoing], *, within: float = REQUEST_TIMEOUT
     ) -> None:
         """Publish messages; those of one topic and key in the order given.
 
         Raises:
             BrokerUnavailable: Kafka did not acknowledge all `within` that many seconds.
         """
+        outcome = Outcome()
+        await self.attempt(messages, outcome, within=within)
+        if reason := outcome.first_reason():
+            raise BrokerUnavailable(f"Kafka did not acknowledge: {reason}")
+
+    async def attempt(
+        self,
+        messages: Sequence[Outgoing],
+        outcome: Outcome,
+        *,
+        held: Collection[TopicPartition] = (),
+        within: float = REQUEST_TIMEOUT,
+    ) -> None:
+        """Publish what can be published, and note the rest in `outcome`, as soon as it is known.
+
+        Nothing is handed to the partitions in `held`.
+
+        Raises:
+            BrokerUnavailable: nothing was acknowledged to anybody `within` that many seconds, so
+                that no single partition can be blamed.
+        """
         began = time.monotonic()
-        producer: Any = self._producer
+        main: AIOKafkaProducer | None = self._main.current
         try:
             async with asyncio.timeout(within):
-                # Shielded: it serves whoever comes next, however little time this caller has.
-                producer = producer or await asyncio.shield(self._started())
-                if len(messages) <= _FEW:
-                    waiting = [
-                        await producer.send(
-                            message.topic,
-                            key=message.key.encode(),
-                            value=message.payload.encode(),
-                            headers=message.kafka_headers(),
-                        )
-                        for message in messages
-                    ]
-                else:
-                    waiting = await self._send_batches(producer, messages)
-                # Shielded: a cancelled caller must not cancel what aiokafka still works on.
-                await asyncio.shield(asyncio.gather(*waiting))
+                # Shielded: it serves the next caller, however little time this one has.
+                main = main or await asyncio.shield(self._main.started())
+                groups = await self._placing.grouped(main, messages, held, outcome)
         except (KafkaError, OSError) as error:  # TimeoutError is an OSError
             PUBLISH_FAILURES.inc()
-            slow = isinstance(error, TimeoutError) and self._acknowledged_at > began
-            if not slow:
-                self._replace(producer)
+            self._main.replace(main)
             raise BrokerUnavailable(f"Kafka did not acknowledge: {error!r}") from error
-        self._acknowledged_at = time.monotonic()
-        PUBLISHED.inc(len(messages))
 
-    async def _send_batches(
-        self, producer: AIOKafkaProducer, messages: Sequence[Outgoing]
-    ) -> list[asyncio.Future[Any]]:
-        partitions = {
-            topic: sorted(await producer.partitions_for(topic))
-            for topic in {message.topic for message in messages}
-        }
-
-        placed: dict[tuple[str, int], list[Outgoing]] = defaultdict(list)
-        for message in messages:
-            every = partitions[message.topic]
-            placed[message.topic, every[hash_of(message.key) % len(every)]].append(message)
-        waiting = []
-        for (topic, partition), group in placed.items():
-            batch = producer.create_batch()
-            for message in group:
-                if not _append(batch, message):  # full
-                    waiting.append(await producer.send_batch(batch, topic, partition=partition))
-                    batch = producer.create_batch()
-                    _append(batch, message)
-            waiting.append(await producer.send_batch(batch, topic, partition=partition))
-        return waiting
-
-    async def _started(self) -> AIOKafkaProducer:
-        async with self._starting:
-            if self._producer is None:
-                producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap_servers,
-                    client_id=self._source,
-                    enable_idempotence=True,
-                    acks="all",
-                    request_timeout_ms=int(_REQUEST_TIMEOUT * 1000),
-                    max_batch_size=256 * 1024,
+        tasks: dict[asyncio.Task[None], TopicPartition] = {}
+        few = len(messages) <= _FEW
+        for place, group in groups.items():
+            suspect = self._suspects.get(place)
+            if held and (place in held or nowhere(place.topic) in held):
+                outcome.leave(place, group, "earlier messages wait")
+            elif suspect is not None and not suspect.claim():
+                outcome.leave(place, group, suspect.error)
+            else:
+                delivery = (
+                    self._deliver(main, place, group, few)
+                    if suspect is None
+                    else self._try_suspect(place, group)
                 )
-                try:
-                    await producer.start()
-                except BaseException:
-                    await producer.stop()
-                    raise
-                self._producer = producer
-            return self._producer
+                tasks[self._track(delivery)] = place
+        if not tasks:
+            return
+        await self._wait_for(tasks, began, within)
+        await self._judge(tasks, groups, main, began, outcome)
 
-    def _replace(self, broken: AIOKafkaProducer | None) -> None:
-        # Many hear late that one producer failed: its successor must not pay for that.
-        if broken is self._producer and broken is not None:
-            self._producer = None
-            # Closing waits for what is in flight; nobody has to wait for that.
-            task = asyncio.create_task(broken.stop())
-            self._closing.add(task)
-            task.add_done_callback(self._closed)
+    def due(self, places: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """The partitions that may be tried now."""
+        return self._suspects.due(places)
 
-    def _closed(self, task: "asyncio.Task[None]") -> None:
-        self._closing.discard(task)
+    # -- delivering ----------------------------------------------------------------------------
+
+    def _track(self, delivery: Any) -> "asyncio.Task[None]":
+        task: asyncio.Task[None] = asyncio.create_task(delivery)
+        # A cancelled caller leaves its deliveries to end by themselves.
+        self._delivering.add(task)
+        task.add_done_callback(self._tracked)
+        return task
+
+    def _tracked(self, task: "asyncio.Task[None]") -> None:
+        self._delivering.discard(task)
         if not task.cancelled():
-            task.exception()  # a broken producer may well fail to close
+            task.exception()
+
+    async def _deliver(
+        self,
+        producer: AIOKafkaProducer,
+        place: TopicPartition,
+        group: Sequence[Outgoing],
+        few: bool,
+    ) -> None:
+        if place.partition == NO_PARTITION:
+            raise UnknownTopicError(f"the broker has no topic {place.topic}")
+        send = send_each if few else send_batches
+        waiting = await send(producer, place, group)
+        if len(waiting) == 1:
+            await waiting[0]
+        else:
+            await asyncio.gather(*waiting)
+        self._acknowledged_at = time.monotonic()
+        PUBLISHED.inc(len(group))
+
+    async def _try_suspect(self, place: TopicPartition, group: Sequence[Outgoing]) -> None:
+        if place.partition == NO_PARTITION:
+            raise UnknownTopicError(f"the broker has no topic {place.topic}")
+        # What the replaced producer still had in flight must not come after this.
+        await self._main.closed(within=REQUEST_TIMEOUT)
+        producer = self._second.current or await asyncio.shield(self._second.started())
+        await self._deliver(producer, place, group, few=False)
+
+    async def _wait_for(
+        self, tasks: Collection["asyncio.Task[None]"], began: float, within: float
+    ) -> None:
+        """Return when all are done; those that are stuck are cancelled."""
+        timeout = min(_ISOLATED_AFTER, within)
+        while True:
+            done, pending = await asyncio.wait(tasks, timeout=timeout)
+            if not pending:
+                return
+            elapsed = time.monotonic() - began
+            others = any(_succeeded(task) for task in done) or (
+                self._acknowledged_at > began + _ISOLATED_AFTER / 2
+            )
+            if elapsed >= within or (elapsed >= _ISOLATED_AFTER and others):
+                for task in pending:
+                    task.cancel()
+                await asyncio.wait(pending)
+                return
+            timeout = min(_LOOK_EVERY, within - elapsed)
+
+    # -- judging -------------------------------------------------------------------------------
+
+    async def _judge(
+        self,
+        tasks: "dict[asyncio.Task[None], TopicPartition]",
+        groups: dict[TopicPartition, list[Outgoing]],
+        main: AIOKafkaProducer,
+        began: float,
+        outcome: Outcome,
+    ) -> None:
+        errors = {place: error for task, place in tasks.items() if (error := _error_of(task))}
+        self._suspects.acknowledged(place for place in tasks.values() if place not in errors)
+        if not errors:
+            return
+        PUBLISH_FAILURES.inc()
+        broken = [place for place, error in errors.items() if blames_producer(error)]
+        if any(place in self._suspects for place in broken):
+            self._second.replace(self._second.current)
+        if any(place not in self._suspects for place in broken):
+            self._main.replace(main)
+        blamed = len(errors) < len(tasks) or self._acknowledged_at > began
+        for place, error in errors.items():
+            if blames_message(error):
+                self._suspects.acknowledged([place])  # it answers
+                await self._cut(place, groups[place], error, outcome)
+            elif blamed or place in self._suspects or blames_partition(error):
+                self._suspects.failed(place, text_of(error))
+                outcome.leave(place, groups[place], text_of(error))
+            else:
+                raise BrokerUnavailable(f"Kafka did not acknowledge: {text_of(error)}") from error
+
+    async def _cut(
+        self,
+        place: TopicPartition,
+        group: Sequence[Outgoing],
+        error: BaseException,
+        outcome: Outcome,
+    ) -> None:
+        """Find the messages of a group that Kafka refuses; the others are published."""
+        if len(group) == 1:
+            outcome.refused.append((group[0], text_of(error)))
+            return
+        middle = len(group) // 2
+        for half in (group[:middle], group[middle:]):
+            if place in outcome.left:
+                outcome.leave(place, half, "earlier messages wait")
+                continue
+            try:
+                await self.attempt(half, outcome)
+            except BrokerUnavailable as away:
+                outcome.leave(place, half, str(away))
 
     async def stop(self) -> None:
         """Close; what is in flight gets a moment to be acknowledged."""
-        self._replace(self._producer)
-        if self._closing:
-            _, pending = await asyncio.wait(self._closing, timeout=5.0)
-            for task in pending:
-                task.cancel()
+        await asyncio.gather(self._main.stop(), self._second.stop())
 
 
-def _append(batch: BatchBuilder, message: Outgoing) -> bool:
-    appended = batch.append(
-        timestamp=None,
-        key=message.key.encode(),
-        value=message.payload.encode(),
-        headers=message.kafka_headers(),
-    )
-    return appended is not None
+def _succeeded(task: "asyncio.Task[None]") -> bool:
+    return not task.cancelled() and task.exception() is None
+
+
+def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
+    return TimeoutError() if task.cancelled() else task.exception()

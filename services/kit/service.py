@@ -188,10 +188,14 @@ class Service:
         await migrate(settings.owner_url, self._migrations)
         await self._failover_guard.start(own, self.pool)
         self._missing = {"kafka": "not connected yet"}
-        self.producer = Publisher(settings.kafka_bootstrap_servers, self.name)
+        self.producer = Publisher(
+            settings.kafka_bootstrap_servers, self.name, settings.max_message_bytes
+        )
         self._outbox = Outbox(own, self.producer, timedelta(seconds=settings.outbox_lease_seconds))
         self._unit_of_work = UnitOfWork(self.pool, self._outbox, self.name)
         self._consuming = UnitOfWork(own, self._outbox, self.name)
+        # Before anything is published: what earlier messages wait for.
+        await self._outbox.look()
         for call in self._on_start:
             async with self.transaction() as work:
                 await call(work)
@@ -254,6 +258,7 @@ class Service:
         self._tasks.add("measure_lag", consumer.look_after)
         self._tasks.add("forget_outbox", repeating(outbox.forget, seconds=0.5))  # within the lease
         self._tasks.add("sweep_outbox", repeating(sweep, seconds=1))
+        self._tasks.add("retry_held", repeating(outbox.retry_held, seconds=1))
         self._tasks.add("replay_parked", repeating(replayer.run_due, seconds=1))
         self._tasks.add("maintain_inbox", repeating(maintain, seconds=3600))
         for name, call in (guard.tasks() | Durability(self.settings, self.pool).tasks()).items():

@@ -8,11 +8,14 @@ import os
 import re
 import sys
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MAX_MESSAGE_BYTES: Final = 1_000_000
+"""A broker takes 1,048,588 bytes in a batch, unless it is set otherwise."""
 
 _BROKER = re.compile(r"([\w.-]+|\[[0-9a-fA-F:]+\]):\d{1,5}")
 
@@ -81,6 +84,12 @@ class ServiceSettings(BaseSettings):
         default=5.0,
         gt=0,
         description="how long a committed outbox row is left to the process that wrote it",
+    )
+    max_message_bytes: int = Field(
+        default=MAX_MESSAGE_BYTES,
+        ge=20_000,
+        description="largest message that is handed to Kafka: a little less than the topics' "
+        "`max.message.bytes`; a larger one is set aside as a dead letter",
     )
     inbox_retention_days: int = Field(
         default=14,

@@ -26,6 +26,12 @@ PUBLISH_FAILURES = Counter(
     "orderflow_publish_failures_total", "Attempts to publish that Kafka did not acknowledge"
 )
 SWEPT = Counter("orderflow_outbox_swept_total", "Messages that the sweeper published")
+UNPUBLISHABLE_NOW = Gauge(
+    "orderflow_unpublishable_now", "Messages of this service that Kafka will never take"
+)
+OUTBOX_HELD_FOR = Gauge(
+    "orderflow_outbox_partitions_held", "Partitions that take nothing while outbox rows wait"
+)
 OUTBOX_AGE = Gauge("orderflow_outbox_oldest_seconds", "Age of the oldest unpublished outbox row")
 REJOINS = Counter(
     "orderflow_consumer_restarts_total",

@@ -106,7 +106,8 @@ _ACQUIRE_SECONDS = 5.0
 Publish = Literal["now", "later", "in turn"]
 """`now` returns when Kafka has acknowledged or refused; `later` right after the commit. `in turn`
 too, but not before what was published in turn last is done: a consumer handles its next batch
-meanwhile, and what it sends keeps the order of its batches."""
+meanwhile, and what it sends keeps the order of its batches. Done means acknowledged, or left in the
+outbox: a partition that takes nothing holds up a batch for two seconds once, and no later one."""
 
 
 class UnitOfWork:
@@ -141,7 +142,8 @@ class UnitOfWork:
             await self._publish(row_id, work.outgoing)
             return
         if publish == "in turn":
-            await self._settle(self._in_turn)
+            with self._outbox.waiting(row_id):
+                await self._settle(self._in_turn)
         task = asyncio.create_task(self._publish(row_id, work.outgoing))
         if publish == "in turn":
             self._in_turn = {task}

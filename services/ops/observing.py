@@ -24,7 +24,7 @@ from contracts.order import (
     SettleRefund,
 )
 from contracts.payment import RefundFailed, RefundPayment
-from services.kit.messages import Incoming, Record, Unreadable, storable
+from services.kit.messages import Incoming, Record, Unreadable, shortened, storable
 from services.kit.processor import Item
 from services.kit.work import Work
 from services.ops.chain import Entry, Head
@@ -152,7 +152,8 @@ def note(item: Item, now: datetime) -> Note:
     else:
         text = summary(item.message)
     if envelope is None:
-        where = record.key or f"{record.topic}-{record.partition}"
+        # It is indexed, and a B-tree takes no key of any length.
+        where = shortened(record.key or f"{record.topic}-{record.partition}")
         return Note(*_place(record), None, None, where, record.key, None, None, now, storable(text))
     return Note(
         *_place(record),

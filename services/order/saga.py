@@ -262,7 +262,7 @@ ROWS: list[Row] = [
     (ARCHIVED,               REFUNDS,              Refuse("the order is archived")),
     ((RESERVING, *OPEN),     REFUNDS,              Refuse("there is nothing to refund")),
     (UNDER_WAY[2:],          REFUNDS,              Refuse("a refund is under way")),
-    (WITHDRAWING,            SettlePart,           Refuse("the order was closed; a refund follows")),
+    (WITHDRAWING,            SettlePart,           Refuse("closed: a refund follows")),
     ((RESERVING, *OPEN, *UNDONE, *GIVING_BACK, REFUNDED, ARCHIVED), RefundPart,
                                                    Refuse("a part cannot be refunded now")),
 ]

@@ -33,7 +33,7 @@ _QUIET: Final = 4
 async def refunds_refused(beaten: Beaten, rng: random.Random) -> str:
     """Refunds are refused for good, and disputes open while orders are cancelled; then each is
     settled outside Stripe, tried again, or taken back by the bank."""
-    rule = {
+    rule: dict[str, Any] = {
         "kind": "not_refundable",
         "operation": "create_refund",
         "rate": rng.uniform(0.4, 0.9),
@@ -55,7 +55,7 @@ async def refunds_refused(beaten: Beaten, rng: random.Random) -> str:
     finally:
         await standin.clear()
     opened = len(disputed)
-    refused = int(rule["count"]) - left
+    refused = rule["count"] - left
     decided = await _decide_all(beaten, rng, disputed)
     if not refused or not decided:
         raise NotStruck(f"{refused} refunds were refused, {opened} disputed: {dict(decided)}")

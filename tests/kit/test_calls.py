@@ -60,6 +60,37 @@ async def test_a_call_that_ends_after_another_was_recorded_is_recorded_too() -> 
             await task
 
 
+async def test_a_call_that_raises_costs_no_slot() -> None:
+    """One such defect after another must not use up all slots, one by one and for ever."""
+    bad, good = [Call(uuid4()) for _ in range(3)], Call(uuid4())
+    due, recorded = [*bad, good], asyncio.Queue[Call]()
+
+    async def claim(_pool: object, limit: int) -> list[Call]:
+        taken, due[:] = due[:limit], due[limit:]
+        return taken
+
+    async def make(call: Call) -> str:
+        if call in bad:
+            raise RuntimeError("a defect")
+        return "done"
+
+    async def record(_work: Work, batch: Sequence[Finished[Call, str]]) -> list[float]:
+        for finished in batch:
+            recorded.put_nowait(finished.call)
+        return []
+
+    in_flight = Gauge("in_flight", "a test's", registry=CollectorRegistry())
+    workers = Workers[Call, str]("nobody", slots=1, claim=claim, record=record, in_flight=in_flight)
+    task = asyncio.create_task(workers.run(cast("Service", Nothing()), make))
+    try:
+        async with asyncio.timeout(10):
+            assert await recorded.get() is good
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
 def test_pauses_double_up_to_the_longest_and_half_of_them_is_chance() -> None:
     assert [backoff(1, 5, attempts, 1.0) for attempts in (1, 2, 3, 4, 100)] == [1, 2, 4, 5, 5]
     assert backoff(1, 5, 2, 0.0) == 1

@@ -4,10 +4,13 @@ import asyncio
 
 import pytest
 
+from contracts.inventory import RestoreStock
 from services.kit import ailment, offsets
 from services.kit.lag import group_lags
+from services.kit.messages import Incoming
 from services.kit.service import Service
-from tests.kit.conftest import Bench, effects, eventually
+from services.kit.work import Work
+from tests.kit.conftest import Bench, effects, eventually, restore
 
 
 async def _handled(service: Service, count: int) -> None:
@@ -28,6 +31,35 @@ async def test_a_consumer_whose_fetcher_died_joins_anew(
         member._consumer._fetcher._fetch_task.cancel()
         await bench.send(*(bench.order("after") for _ in range(20)))
         await _handled(service, 21)
+
+
+async def test_after_an_abandoned_batch_a_silent_consumer_still_joins_anew(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch is given up while it waits for infrastructure, and its client fetches nothing more:
+    the wait is over, so the silence counts."""
+    monkeypatch.setattr(ailment, "_DEAF_AFTER", 1.0)
+    away = True
+
+    async def shaky(work: Work, messages: list[Incoming[RestoreStock]]) -> None:
+        if away:
+            raise ConnectionError("the database is away")
+        await restore(work, messages)
+
+    async with bench.running({RestoreStock: shaky}) as service:
+        member = service._consumer
+        assert member is not None
+        await bench.send(bench.order())
+
+        async def waits() -> bool:
+            return member._processor.waiting_for_infrastructure
+
+        await eventually(waits, bool)
+        async with member._giving_up_the_batch():
+            away = False
+            assert not await waits()
+        # The position is past the batch, so nothing comes until the client is replaced.
+        await _handled(service, 1)
 
 
 async def test_a_consumer_that_cannot_acknowledge_any_more_joins_anew(

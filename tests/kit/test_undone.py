@@ -47,7 +47,7 @@ async def test_what_was_decided_before_and_after_it_counts(bench: Bench) -> None
 async def test_a_record_without_a_sender_is_parked_as_ever(bench: Bench) -> None:
     now = datetime.now(UTC)
     await _undo(bench, (now - _HOUR, now + _HOUR))
-    producer = await bench.publisher._started()
+    producer = await bench.publisher._main.started()
     await producer.send_and_wait(bench.topic.name, b"{}", key=b"somebody")
     async with bench.running() as service:
         [(state, _)] = await eventually(lambda: parked(service), lambda rows: len(rows) == 1)

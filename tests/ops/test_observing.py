@@ -1,5 +1,6 @@
 """Whatever is on a topic is noted, and nothing that it holds stops the ops service."""
 
+import random
 from datetime import UTC, datetime
 from uuid import UUID, uuid4
 
@@ -35,14 +36,15 @@ async def test_what_cannot_be_read_is_noted_and_not_parked(watch: Watch) -> None
         watch.record(outgoing(RestoreStock(order_id=uuid4(), reason="y")), value=None),
         watch.record(good, headers=newer),
         watch.record(good, headers=(), key=None),
+        watch.record(good, headers=(), key=random.Random(1).randbytes(50_000).hex()),
         watch.record(outgoing(history()[0]), value=b"\x00"),
         watch.record(outgoing(RestoreStock(order_id=uuid4(), reason="a\x00b"))),
         *history(),
     )
     told = await timeline(watch)
-    assert len(told) == 8  # the third has the id of the first
-    assert [summary.split(":")[0] for _, summary in told[:4]] == ["unreadable"] * 4
-    assert told[4] == ("inventory.restore-stock.v1", "reason 'a\\x00b'")
+    assert len(told) == 9  # the third has the id of the first
+    assert [summary.split(":")[0] for _, summary in told[:5]] == ["unreadable"] * 5
+    assert told[5] == ("inventory.restore-stock.v1", "reason 'a\\x00b'")
     assert await parked_here(watch) == 0
     assert storable("\x00") not in str(told)
 

@@ -115,7 +115,7 @@ STATEMENTS: Final[dict[tuple[str, str], Run]] = {
     ),
     # -- the kit, in every service
     ("order", "find_due"): parking._find_due,
-    ("order", "count_parked"): parking._count_open,
+    ("order", "count_parked"): parking._measure,
     ("order", "take_untold"): operations._take_untold,
     ("order", "maintain_inbox"): lambda db: inbox.maintain(db, timedelta(days=14)),
 }

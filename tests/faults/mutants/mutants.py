@@ -13,6 +13,7 @@ ANY: Final = ("restart",)
 
 PROCESSOR = "services/kit/processor.py"
 CONSUMER = "services/kit/consumer.py"
+OUTBOX = "services/kit/outbox.py"
 SAGA = "services/order/saga.py"
 RULES = "services/inventory/rules.py"
 STOCK = "services/inventory/store.py"
@@ -148,6 +149,35 @@ MUTANTS: Final = (
                 "services/kit/isolation.py",
                 "        if is_infrastructure(error):\n            raise\n",
                 "        raise\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "remainder-forgotten",
+        "what a partition did not take is deleted with the rest of its row",
+        "I6",
+        5,
+        ("topic-refuses",),
+        (
+            Edit(
+                OUTBOX,
+                "        await outbox_rows.delete(db, list(tried - {row.id for row in reduced}))\n"
+                "        await outbox_rows.reduce(db, reduced)\n",
+                "        await outbox_rows.delete(db, list(tried))\n",
+            ),
+        ),
+    ),
+    Mutant(
+        "held-for-ever",
+        "rows that wait for a partition are not tried again when it takes messages",
+        "I5",
+        1,
+        ("topic-refuses",),
+        (
+            Edit(
+                OUTBOX,
+                "due = frozenset(self._publisher.due(self._stored))",
+                "due = frozenset[TopicPartition]()",
             ),
         ),
     ),
