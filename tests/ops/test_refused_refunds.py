@@ -1,6 +1,7 @@
 """Orders with a refund that Stripe refused for good, as the topics tell of them."""
 
 from datetime import timedelta
+from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
@@ -116,8 +117,8 @@ async def test_money_that_staff_decide_about_is_not_wrong_and_other_money_is(
     watch: Watch,
 ) -> None:
     waits, settled, lost, wrong = (uuid4() for _ in range(4))
-    decided = {"refused_refund": None, "refused_amount": None}
-    paid = {"payment_status": PaymentStatus.PAID}
+    decided: Any = {"refused_refund": None, "refused_amount": None}
+    paid: Any = {"payment_status": PaymentStatus.PAID}
     await watch.hears(
         *(updated(order_id, OrderStatus.CANCELLED) for order_id in (waits, settled, lost, wrong)),
         undecided(waits),
