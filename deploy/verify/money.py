@@ -37,8 +37,8 @@ def money_and_orders_agree(evidence: Evidence, _told: Told) -> Breaches:
 def lost_by_disputes(intent: Row) -> int:
     """What banks took back of an intent's money, besides what was refunded."""
     lost: int = sum(each["amount"] for each in intent["disputes"] if each["status"] == "lost")
-    kept: int = intent["amount_received"] - intent["amount_refunded"]
-    return min(lost, kept)
+    not_refunded: int = intent["amount_received"] - intent["amount_refunded"]
+    return min(lost, not_refunded)
 
 
 def webhooks_are_applied(evidence: Evidence, _told: Told) -> Breaches:

@@ -39,19 +39,21 @@ async def refunds_refused(beaten: Beaten, rng: random.Random) -> str:
         "rate": rng.uniform(0.4, 0.9),
         "count": rng.randint(5, 15),
     }
+    # Late, so that disputes open before the refund is made.
+    late = {"kind": "delay", "operation": "create_refund", "count": 1000, "delay_ms": 1500}
     standin = StandIn(beaten)
     disputed: dict[Any, str] = {}
     await beaten.work_in_hand()
-    await standin.strike([rule])
+    await standin.strike([rule, late])
     try:
         for _ in range(100):
             for row in await beaten.rows("order", _UNDER_WAY):
                 if len(disputed) < 10 and row["id"] not in disputed:
                     disputed[row["id"]] = await _dispute(beaten, row["payment_intent_id"])
-            if not await standin.left():
+            if "not_refundable" not in await standin.left():
                 break
             await asyncio.sleep(0.1)
-        left = sum((await standin.left()).values())
+        left = (await standin.left()).get("not_refundable", 0)
     finally:
         await standin.clear()
     opened = len(disputed)
