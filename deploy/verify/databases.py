@@ -48,10 +48,16 @@ async def read_databases(dsn: Mapping[str, str], evidence: Evidence) -> None:
 async def under_way(dsn: Mapping[str, str]) -> list[Waiting]:
     """What the databases say is not finished: sagas, outboxes, calls to Stripe and leases."""
     found = [
-        Waiting(f"order {row['saga_state']}", row["count"])
+        Waiting(f"order {row['state']}", row["count"])
         for row in await rows(
             dsn["order"],
-            "SELECT saga_state, count(*) FROM orders WHERE saga_state = ANY($1) GROUP BY 1",
+            """
+            SELECT CASE WHEN saga_state = ANY($1) THEN saga_state
+                        ELSE 'overdue in ' || saga_state END AS state, count(*)
+              FROM orders
+             WHERE saga_state = ANY($1) OR deadline_at < now() - interval '5 s'
+             GROUP BY 1
+            """,
             WAITS_FOR_ANSWER,
         )
     ]

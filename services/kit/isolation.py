@@ -59,9 +59,8 @@ async def isolate(
     Raises:
         Every infrastructure error: the whole transaction is to be repeated.
     """
-    isolated = ISOLATED.labels(
-        task
-    )  # from 0: of a series that begins at 1 Prometheus sees no increase
+    # From 0: of a series that begins at 1 Prometheus sees no increase.
+    isolated = ISOLATED.labels(task)
     if not items:
         return []
     queued = [(entries, len(entries)) for entries in (work.outgoing, work.to_park, work.callbacks)]

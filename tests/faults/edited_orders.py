@@ -14,8 +14,11 @@ from tests.faults.nemesis import Beaten, Breach, NotStruck, fault
 ROW = "Orders edited by SQL"
 
 BREAKS = {
-    "lines that are no lines": (
-        "UPDATE orders SET lines = '[1]' WHERE id = $1",
+    "a line of no pieces": (
+        """
+        UPDATE orders SET lines = replace(lines::text, '"quantity":1', '"quantity":0')::json
+         WHERE id = $1
+        """,
         "UPDATE orders SET lines = $2 WHERE id = $1",
     ),
     "a time that Python cannot hold": (
@@ -35,7 +38,8 @@ BREAKS = {
         """,
     ),
 }
-"""What is done to an order, and how an operator mends it: $2 is its lines as they were."""
+"""What is done to an order, and how an operator mends it: $2 is its lines as they were. The checker
+can read each of these orders, or it could not say what such an order held up."""
 
 
 @fault(name="order-edited", row=ROW)
