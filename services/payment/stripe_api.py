@@ -13,7 +13,7 @@ from uuid import UUID
 import aiohttp
 import stripe
 from aiolimiter import AsyncLimiter
-from stripe.params import EventListParams, PaymentIntentListParams
+from stripe.params import EventListParams, PaymentIntentListParams, PaymentIntentSearchParams
 
 from services.payment.provider import (
     Intent,
@@ -52,9 +52,8 @@ async def connect(
         base_addresses={"api": settings.stripe_api_base} if settings.stripe_api_base else {},
     )
     try:
-        yield StripeApi(
-            client, limiter or limit_calls(settings), settings.stripe_search_delay_seconds
-        )
+        delay = settings.stripe_search_delay_seconds
+        yield StripeApi(client, limiter or limit_calls(settings), delay)
     finally:
         await http.close_async()  # type: ignore[no-untyped-call]
 
@@ -111,11 +110,9 @@ class StripeApi:
             if (intent.get("metadata") or {}).get("order_id") == str(order_id):
                 return _intent(intent)
         if early and page.has_more:
-            raise StripeRetry(
-                "the intent is not in the newest page: Stripe's search is next",
-                key_spent=True,
-                retry_after=self._search_delay - spent_for,
-            )
+            left = self._search_delay - spent_for
+            why = "the intent is not in the newest page: Stripe's search is next"
+            raise StripeRetry(why, key_spent=True, retry_after=left)
         return None
 
     async def _newest_intents(self, since: datetime) -> stripe.ListObject[stripe.PaymentIntent]:
@@ -127,12 +124,11 @@ class StripeApi:
         return await self._ask(lambda: self._client.v1.payment_intents.list_async(asked))
 
     async def _search(self, order_id: UUID) -> stripe.SearchResultObject[stripe.PaymentIntent]:
-        query = f"metadata['order_id']:'{order_id}'"
-        return await self._ask(
-            lambda: self._client.v1.payment_intents.search_async(
-                {"query": query, "limit": 1, "expand": ["data.latest_charge"]}
-            )
-        )
+        asked: PaymentIntentSearchParams = {
+            "query": f"metadata['order_id']:'{order_id}'",
+            "expand": ["data.latest_charge"],
+        }
+        return await self._ask(lambda: self._client.v1.payment_intents.search_async(asked))
 
     async def create_refund(
         self, intent_id: str, amount: int, order_id: UUID, refund_id: UUID, key: str
