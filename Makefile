@@ -54,7 +54,7 @@ demo: $(ENVIRONMENT)  ## orders paid, declined, cancelled, expired, raced for; o
 	@$(LOCAL) demo
 
 # Tests mostly wait for servers, so there are more processes than cores.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 2)))
+WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
 PARALLEL := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
 test: $(ENVIRONMENT)  ## all tests in parallel; some of them: make test ARGS='tests/saga -k late'
