@@ -53,12 +53,11 @@ ops: $(ENVIRONMENT)  ## look into it: make ops ARGS='orders list', ARGS='--help'
 demo: $(ENVIRONMENT)  ## orders paid, declined, cancelled, expired, raced for; on a stack of its own
 	@$(LOCAL) demo
 
-# Tests mostly wait for servers, so there are more processes than cores.
-WORKERS ?= $(shell echo $$(($$(getconf _NPROCESSORS_ONLN) + 1)))
-PARALLEL := --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+# Parallel processes, which are not the default until they have been seen to be reliable.
+PARALLEL = --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
 
-test: $(ENVIRONMENT)  ## all tests in parallel; some of them: make test ARGS='tests/saga -k late'
-	@$(RUN) pytest $(or $(ARGS),$(PARALLEL))
+test: $(ENVIRONMENT)  ## all tests; some: make test ARGS='tests/saga -k late'; in parallel: make test WORKERS=3
+	@$(RUN) pytest $(if $(WORKERS),$(PARALLEL)) $(ARGS)
 
 check: lint types  ## lint, types and all tests that need no server
 	@TEST_SERVERS=none $(RUN) pytest -m 'not servers' --numprocesses logical --dist worksteal

@@ -39,15 +39,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     A group runs in one process, in its order. Files are groups, so that the fixtures of a module
     are made once; tests on the same kind of running system share a process for the same reason.
-    Seeds of the fault harness have systems of their own and are groups of one test.
+    Runs of the fault harness follow each other: two at once take longer than one after the other.
     """
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
         path = item.nodeid.partition("::")[0]
         if fixtures & SERVER_FIXTURES or path.startswith(WITH_SERVERS):
             item.add_marker(pytest.mark.servers)
-        if path.startswith("tests/faults/test_seeds"):
-            group = item.nodeid
+        if path in ("tests/faults/test_seeds.py", "tests/faults/test_upgrade.py"):
+            group = "fault harness"
         elif "stack" in fixtures:
             group = f"stack of {'flows' if path.startswith('tests/flows/') else 'ops'}"
         else:
