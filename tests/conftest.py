@@ -34,6 +34,7 @@ LONGEST_FIRST = (
 """Beginnings of paths. What takes long begins first, so that no process works alone at the end."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Marks the tests that need servers, and groups tests for pytest-xdist.
 
