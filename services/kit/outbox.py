@@ -13,7 +13,6 @@ a dead letter (`unpublishable.py`).
 """
 
 import asyncio
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -35,9 +34,9 @@ from services.kit.producer import REQUEST_TIMEOUT
 from services.kit.publisher import Publisher
 from services.kit.telemetry import OUTBOX_AGE, OUTBOX_HELD_FOR, PUBLISH_SECONDS, SWEPT, log
 
-_HANDOVER: Final = 1.0
-"""Seconds that new rows wait at most, while what is held for a partition comes to its end."""
-_IN_VAIN: Final = 3
+_LAST_ROUNDS: Final = 5
+"""Two end what is held: one publishes it, one sees that nothing is left. By number, not by time: on
+a slow machine the second must not be cut off, or the partition would never be released."""
 
 
 class Outbox:
@@ -146,6 +145,9 @@ class Outbox:
                 return
             # Its rows are whole, and the sweeper's when their lease has run out.
             log.exception("what is left of outbox rows cannot be written")
+        else:
+            # What counted as held by these attempts is held by their rows now.
+            self._stored = self._stored.union(*(attempt.outcome.left for attempt in attempts))
         for attempt in attempts:
             self._open.remove(attempt)
 
@@ -194,13 +196,11 @@ class Outbox:
         # While some rows are published, others are left behind them: the last round is without.
         if self._publisher.due(self._held()):
             with self._others_waiting():
-                until, in_vain = time.monotonic() + _HANDOVER, 0
-                while self._publisher.due(self._held()) and time.monotonic() < until:
+                for _ in range(_LAST_ROUNDS):
                     if not await self._retry():
-                        in_vain += 1  # another replica has them, or an attempt goes on
-                        if in_vain > _IN_VAIN:
-                            break
-                        await asyncio.sleep(0.02)
+                        await asyncio.sleep(0.02)  # another replica has them, or they are written
+                    if not self._publisher.due(self._held()):
+                        break
 
     async def _retry(self) -> int:
         """Publish some held rows; says how many there were."""

@@ -1,10 +1,12 @@
 """The outbox with a partition that takes nothing, and with messages that Kafka never takes: both
 delay themselves only. A topic that does not exist yet stands for a partition without a leader."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import orjson
 import pytest
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
@@ -13,8 +15,8 @@ from contracts.dead_letters import MessageParked
 from contracts.inventory import RestoreStock, StockRestored
 from contracts.message import Envelope, Message, new_message_id
 from contracts.topics import INVENTORY_DEAD_LETTERS
+from services.kit import outbox_rows
 from services.kit.messages import Incoming, Outgoing
-from services.kit.publisher import Publisher
 from services.kit.service import Service
 from services.kit.suspects import nowhere
 from services.kit.work import Handler, Work
@@ -169,16 +171,20 @@ async def test_what_comes_later_waits_behind_what_is_held(
     """The partition takes messages again, and what is held was not tried yet: nothing overtakes."""
     bad = f"test.bad.{uuid4().hex[:12]}"
     key = uuid4()
+
+    async def none_yet(*_arguments: Any) -> list[asyncpg.Record]:
+        return []
+
     async with bench.running(answering(bad)) as service:
-        await bench.send(bench.order("first", key))
         held = rows(service, "SELECT FROM outbox WHERE held_for IS NOT NULL")
-        await eventually(held, lambda found: len(found) == 1, seconds=LONG)
         with monkeypatch.context() as patch:
-            patch.setattr(Publisher, "due", lambda _publisher, _places: set())
+            patch.setattr(outbox_rows, "lease_held", none_yet)
+            await bench.send(bench.order("first", key))
+            await eventually(held, lambda found: len(found) == 1, seconds=LONG)
             await create(bench, bad)
 
             async def no_suspect() -> bool:
-                return bool(service.producer._suspects.due([nowhere(bad)]))
+                return bool(service.producer.due([nowhere(bad)]))
 
             await eventually(no_suspect, bool)
             await bench.send(bench.order("second", key))
@@ -187,6 +193,39 @@ async def test_what_comes_later_waits_behind_what_is_held(
         await eventually(lambda: unsent(service), lambda count: count == 0, seconds=LONG)
         ids = [Envelope.parse(record.headers).id for record in await bench.records(bad, 2)]
     assert ids == sorted(ids)
+
+
+async def test_a_partition_is_released_while_messages_come_and_the_database_is_slow(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While held rows are published, others are left behind them: that must come to an end."""
+    bad, stop = f"test.bad.{uuid4().hex[:12]}", asyncio.Event()
+    lease_held = outbox_rows.lease_held
+
+    async def slowly(*arguments: Any) -> list[asyncpg.Record]:
+        await asyncio.sleep(0.7)
+        return await lease_held(*arguments)
+
+    monkeypatch.setattr(outbox_rows, "lease_held", slowly)
+    async with bench.running(answering(bad)) as service:
+
+        async def customers() -> None:
+            while not stop.is_set():
+                await bench.send(bench.order())
+                await asyncio.sleep(0.05)
+
+        coming = asyncio.create_task(customers())
+        held = rows(service, "SELECT FROM outbox WHERE held_for IS NOT NULL")
+        await eventually(held, lambda found: len(found) > 5, seconds=LONG)
+        await create(bench, bad)
+
+        async def released() -> bool:
+            return not service._outbox._held()
+
+        await eventually(released, bool, seconds=LONG)
+        stop.set()
+        await coming
+        await eventually(lambda: unsent(service), lambda count: count == 0, seconds=LONG)
 
 
 async def announced(bench: Bench, topic: str) -> list[MessageParked]:
