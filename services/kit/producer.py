@@ -6,19 +6,30 @@ it still holds is in the outbox, and a late copy must not overtake what the next
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from services.kit.messages import Outgoing
+from services.kit.outcome import UnknownTopicError
+from services.kit.suspects import NO_PARTITION
 
-REQUEST_TIMEOUT = 10.0
+REQUEST_TIMEOUT: Final = 10.0
+ISOLATED_AFTER: Final = 2.0
+"""Seconds after which a partition is to blame, if others are acknowledged meanwhile."""
 _TO_FLUSH = 3.0
 _BATCH_BYTES = 256 * 1024
 _REQUEST_OVERHEAD = 64 * 1024
+
+
+Groups = Mapping[TopicPartition, Sequence[Outgoing]]
+Futures = dict[TopicPartition, list[asyncio.Future[Any]]]
+"""What acknowledges the messages of each partition that were handed over."""
+Errors = dict[TopicPartition, BaseException]
 
 
 class Producer:
@@ -95,6 +106,34 @@ async def _close(producer: AIOKafkaProducer) -> None:
             await producer.flush()
     await producer._sender.close()
     await producer.client.close()
+
+
+async def hand_over(
+    producer: AIOKafkaProducer, groups: Groups, few: bool, waiting: Futures, errors: Errors
+) -> None:
+    """Give groups to the producer, which takes each at once unless its partition is stuck.
+
+    Fills `waiting` for each partition, and `errors` for those that it did not take. `few`: share
+    batches with other callers.
+    """
+    send = send_each if few else send_batches
+    unsent = producer._message_accumulator._batches
+    # Those that may be stuck come last, and keep nobody waiting.
+    left = sorted(groups, key=unsent.__contains__) if unsent else list(groups)
+    try:
+        async with asyncio.timeout(ISOLATED_AFTER):
+            while left:
+                place = left[0]
+                try:
+                    if place.partition == NO_PARTITION:
+                        raise UnknownTopicError(f"the broker has no topic {place.topic}")
+                    waiting[place] = await send(producer, place, groups[place])
+                except KafkaError as error:
+                    waiting[place], errors[place] = [], error
+                del left[0]
+    except TimeoutError as error:
+        for place in left:
+            waiting[place], errors[place] = [], error
 
 
 async def send_each(

@@ -11,7 +11,8 @@ import asyncio
 import time
 from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final
+from itertools import chain
+from typing import Any
 from uuid import UUID
 
 from aiokafka import AIOKafkaProducer, TopicPartition
@@ -30,14 +31,21 @@ from services.kit.outcome import (
     text_of,
 )
 from services.kit.placing import Placing
-from services.kit.producer import REQUEST_TIMEOUT, Producer, send_batches, send_each
+from services.kit.producer import (
+    ISOLATED_AFTER,
+    REQUEST_TIMEOUT,
+    Errors,
+    Futures,
+    Groups,
+    Producer,
+    hand_over,
+    send_batches,
+)
 from services.kit.settings import MAX_MESSAGE_BYTES
 from services.kit.suspects import NO_PARTITION, Suspects, nowhere
 from services.kit.telemetry import PUBLISH_FAILURES, PUBLISHED
 
 _FEW = 8  # up to here `send` shares batches with others; above, batches of our own cost a third
-_ISOLATED_AFTER: Final = 2.0
-"""Seconds after which a partition is a suspect, if others are acknowledged meanwhile."""
 _LOOK_EVERY = 0.25
 
 
@@ -54,7 +62,6 @@ class Publisher:
         self._suspects = Suspects()
         self._placing = Placing(self._suspects, max_message_bytes)
         self._acknowledged_at = 0.0
-        self._delivering: set[asyncio.Task[None]] = set()
 
     async def send(self, message: Message, *, message_id: UUID | None = None) -> None:
         """Publish one message outside any transaction.
@@ -112,25 +119,27 @@ class Publisher:
             self._main.replace(main)
             raise BrokerUnavailable(f"Kafka did not acknowledge: {error!r}") from error
 
-        tasks: dict[asyncio.Task[None], TopicPartition] = {}
-        few = len(messages) <= _FEW
-        for place, group in groups.items():
+        direct: list[TopicPartition] = []
+        waiting: Futures = {}
+        for place in groups:
             suspect = self._suspects.get(place)
             if held and (place in held or nowhere(place.topic) in held):
-                outcome.leave(place, group, "earlier messages wait")
-            elif suspect is not None and not suspect.claim():
-                outcome.leave(place, group, suspect.error)
+                outcome.leave(place, groups[place], "earlier messages wait")
+            elif suspect is None:
+                direct.append(place)
+            elif suspect.claim():
+                waiting[place] = [asyncio.create_task(self._try_suspect(place, groups[place]))]
             else:
-                delivery = (
-                    self._deliver(main, place, group, few)
-                    if suspect is None
-                    else self._try_suspect(place, group)
-                )
-                tasks[self._track(delivery)] = place
-        if not tasks:
-            return
-        await self._wait_for(tasks, began, within)
-        await self._judge(tasks, groups, main, began, outcome)
+                outcome.leave(place, groups[place], suspect.error)
+        errors: Errors = {}
+        try:
+            few = len(messages) <= _FEW
+            await hand_over(main, {place: groups[place] for place in direct}, few, waiting, errors)
+            await self._wait_for(waiting, began, within, errors)
+        except BaseException:
+            _give_up(chain.from_iterable(waiting.values()))
+            raise
+        await self._judge(groups, waiting.keys(), errors, main, began, outcome)
 
     def due(self, places: Iterable[TopicPartition]) -> set[TopicPartition]:
         """The partitions that may be tried now."""
@@ -138,76 +147,54 @@ class Publisher:
 
     # -- delivering ----------------------------------------------------------------------------
 
-    def _track(self, delivery: Any) -> "asyncio.Task[None]":
-        task: asyncio.Task[None] = asyncio.create_task(delivery)
-        # A cancelled caller leaves its deliveries to end by themselves.
-        self._delivering.add(task)
-        task.add_done_callback(self._tracked)
-        return task
-
-    def _tracked(self, task: "asyncio.Task[None]") -> None:
-        self._delivering.discard(task)
-        if not task.cancelled():
-            task.exception()
-
-    async def _deliver(
-        self,
-        producer: AIOKafkaProducer,
-        place: TopicPartition,
-        group: Sequence[Outgoing],
-        few: bool,
-    ) -> None:
-        if place.partition == NO_PARTITION:
-            raise UnknownTopicError(f"the broker has no topic {place.topic}")
-        send = send_each if few else send_batches
-        waiting = await send(producer, place, group)
-        if len(waiting) == 1:
-            await waiting[0]
-        else:
-            await asyncio.gather(*waiting)
-        self._acknowledged_at = time.monotonic()
-        PUBLISHED.inc(len(group))
-
     async def _try_suspect(self, place: TopicPartition, group: Sequence[Outgoing]) -> None:
         if place.partition == NO_PARTITION:
             raise UnknownTopicError(f"the broker has no topic {place.topic}")
         # What the replaced producer still had in flight must not come after this.
         await self._main.closed(within=REQUEST_TIMEOUT)
         producer = self._second.current or await asyncio.shield(self._second.started())
-        await self._deliver(producer, place, group, few=False)
+        await asyncio.gather(*await send_batches(producer, place, group))
 
     async def _wait_for(
-        self, tasks: Collection["asyncio.Task[None]"], began: float, within: float
+        self, waiting: Futures, began: float, within: float, errors: Errors
     ) -> None:
-        """Return when all are done; those that are stuck are cancelled."""
-        timeout = min(_ISOLATED_AFTER, within)
-        while True:
-            done, pending = await asyncio.wait(tasks, timeout=timeout)
+        """Return when all are acknowledged or failed, or what is left is stuck."""
+        futures = list(chain.from_iterable(waiting.values()))
+        timeout = min(ISOLATED_AFTER, within)
+        pending: set[asyncio.Future[Any]] = set()
+        while futures:
+            done, pending = await asyncio.wait(futures, timeout=timeout)
+            others = any(_succeeded(future) for future in done)
+            if others:
+                self._acknowledged_at = time.monotonic()
             if not pending:
-                return
+                break
             elapsed = time.monotonic() - began
-            others = any(_succeeded(task) for task in done) or (
-                self._acknowledged_at > began + _ISOLATED_AFTER / 2
-            )
-            if elapsed >= within or (elapsed >= _ISOLATED_AFTER and others):
-                for task in pending:
-                    task.cancel()
-                await asyncio.wait(pending)
-                return
+            others = others or self._acknowledged_at > began + ISOLATED_AFTER / 2
+            if elapsed >= within or (elapsed >= ISOLATED_AFTER and others):
+                break
             timeout = min(_LOOK_EVERY, within - elapsed)
+        _give_up(pending)
+        for place, each in waiting.items():
+            for future in each:
+                if future in pending or future.cancelled():
+                    errors.setdefault(place, TimeoutError())
+                elif (error := future.exception()) is not None:
+                    errors.setdefault(place, error)
 
     # -- judging -------------------------------------------------------------------------------
 
     async def _judge(
         self,
-        tasks: "dict[asyncio.Task[None], TopicPartition]",
-        groups: dict[TopicPartition, list[Outgoing]],
+        groups: Groups,
+        tried: Collection[TopicPartition],
+        errors: Errors,
         main: AIOKafkaProducer,
         began: float,
         outcome: Outcome,
     ) -> None:
-        errors = {place: error for task, place in tasks.items() if (error := _error_of(task))}
-        self._suspects.acknowledged(place for place in tasks.values() if place not in errors)
+        self._suspects.acknowledged(place for place in tried if place not in errors)
+        PUBLISHED.inc(sum(len(groups[place]) for place in tried if place not in errors))
         if not errors:
             return
         PUBLISH_FAILURES.inc()
@@ -216,7 +203,7 @@ class Publisher:
             self._second.replace(self._second.current)
         if any(place not in self._suspects for place in broken):
             self._main.replace(main)
-        blamed = len(errors) < len(tasks) or self._acknowledged_at > began
+        blamed = len(errors) < len(tried) or self._acknowledged_at > began
         for place, error in errors.items():
             if blames_message(error):
                 self._suspects.acknowledged([place])  # it answers
@@ -253,9 +240,18 @@ class Publisher:
         await asyncio.gather(self._main.stop(), self._second.stop())
 
 
-def _succeeded(task: "asyncio.Task[None]") -> bool:
-    return not task.cancelled() and task.exception() is None
+def _succeeded(future: asyncio.Future[Any]) -> bool:
+    return not future.cancelled() and future.exception() is None
 
 
-def _error_of(task: "asyncio.Task[None]") -> BaseException | None:
-    return TimeoutError() if task.cancelled() else task.exception()
+def _give_up(futures: Iterable[asyncio.Future[Any]]) -> None:
+    """Wait for these no longer. What aiokafka still works on ends by itself."""
+    for future in futures:
+        if isinstance(future, asyncio.Task):
+            future.cancel()
+        future.add_done_callback(_retrieve)
+
+
+def _retrieve(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()
