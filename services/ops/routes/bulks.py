@@ -90,7 +90,9 @@ def _check_amount(body: Request) -> None:
                 raise ApiProblem(422, "amount: only one order's money is refunded in part")
         case _:
             if body.amount is not None:
-                raise ApiProblem(422, "amount: only of a refund")
+                raise ApiProblem(
+                    422, "amount: only one order's money is refunded in part or settled"
+                )
 
 
 @router.get("/{bulk_id}", summary="What came of a bulk")
