@@ -103,7 +103,7 @@ async def test_an_order_is_shown_and_its_audit_holds(
     verified = await cli.run("audit", "verify")
     assert "nothing was altered, nothing is missing" in verified.out
     assert verified.code == 0
-    assert (await cli.run("sagas", "stuck", "--seconds", "3600")).out.startswith("no order")
+    assert (await cli.run("sagas", "stuck", "--seconds", "3600")).out.startswith("no stuck orders")
     assert (await cli.run("lag", "--json")).code == 0
 
 
