@@ -18,7 +18,9 @@ PUBLISHABLE_KEY = "pk_test_standin"
 _POLL = 0.02
 
 
-async def eventually(check: Callable[[], Awaitable[bool]], what: str, seconds: float = 5.0) -> None:
+async def eventually(
+    check: Callable[[], Awaitable[bool]], what: str, seconds: float = 15.0
+) -> None:
     """Wait until `check` holds; fails, naming `what` did not happen, when it takes longer."""
     for _ in range(int(seconds / _POLL)):
         if await check():
@@ -71,7 +73,7 @@ class StandinProcess:
             env=self.environment,
             stderr=asyncio.subprocess.PIPE,
         )
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not await self._healthy():
                 if self._process.returncode is not None:
                     _, errors = await self._process.communicate()
