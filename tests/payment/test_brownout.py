@@ -214,13 +214,14 @@ async def test_an_outage_costs_few_calls_and_nobody_needs_to_end_it(
     assert value("circuit_opened_total") == opened + 1
 
 
+@pytest.mark.timeout(400)  # as long as `outage` waits for its steps on a busy machine
 async def test_orders_of_an_outage_cost_about_one_call_each(
     bench: Bench, standin: StandinProcess
 ) -> None:
     """`python -m tests.payment.outage` in short; it measures a whole minute."""
     opened = value("circuit_opened_total")
     figures = await outage(
-        bench, standin, to(standin), rate=20, seconds=5.0, latency_ms=50, slots=8
+        bench, standin, to(standin), rate=10, seconds=5.0, latency_ms=50, slots=8
     )
     assert value("circuit_opened_total") > opened
     assert figures.looks == 0
