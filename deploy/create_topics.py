@@ -123,12 +123,15 @@ async def _create(admin: AIOKafkaAdminClient, topics: list[Topic], copies: Copie
     assigned: dict[int, list[int]] | None = {} if factor == -1 else None
     new = [NewTopic(t.name, t.partitions, factor, assigned, settings_of(t, copies)) for t in topics]
     answer = await admin.create_topics(new, timeout_ms=30_000)
+    created = set()
     for name, code, *message in answer.topic_errors:
         error = for_code(code)
+        if not code:
+            created.add(name)
         # Another replica of this job may have been faster.
-        if code and error is not TopicAlreadyExistsError:
+        elif error is not TopicAlreadyExistsError:
             raise error(f"topic {name}: {next(iter(message), None) or error.description}")
-    return [f"created {t.name}, {t.partitions} partitions" for t in topics]
+    return [f"created {t.name}, {t.partitions} partitions" for t in topics if t.name in created]
 
 
 def _refuse_single_copy(

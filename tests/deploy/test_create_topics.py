@@ -3,12 +3,14 @@
 from uuid import uuid4
 
 import pytest
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
 from contracts.topics import TOPICS, Topic
 from deploy import create_topics as module
 from deploy.create_topics import Copies, SingleCopyError, create_topics
 from deploy.local.stack import LocalStack
+from tests.kit.conftest import eventually
 
 
 def made_up() -> Topic:
@@ -24,10 +26,21 @@ def test_settings_that_are_no_numbers_or_exclude_each_other_are_named() -> None:
         Copies.of({"TOPIC_REPLICATION_FACTOR": "2", "TOPIC_MIN_INSYNC_REPLICAS": "3"})
 
 
+async def is_listed(servers: LocalStack, topic: Topic) -> bool:
+    """A broker lists a topic a moment after the controller has created it."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=servers.kafka)
+    await admin.start()
+    try:
+        return topic.name in await admin.list_topics()
+    finally:
+        await admin.close()
+
+
 async def test_copies_are_set_and_checked(servers: LocalStack) -> None:
     topic = made_up()
     (line,) = await create_topics(servers.kafka, [topic], copies=Copies(1, 1))
     assert line == f"created {topic.name}, 2 partitions"
+    await eventually(lambda: is_listed(servers, topic), bool)
     assert await create_topics(servers.kafka, [topic], copies=Copies(1, 1)) == []
     assert await create_topics(servers.kafka, [topic]) == []
     assert await create_topics(servers.kafka, [topic], copies=Copies(3, 2)) == [
@@ -43,6 +56,7 @@ async def test_production_creates_and_takes_no_topic_with_a_single_copy(
 ) -> None:
     there, missing = made_up(), made_up()
     await create_topics(servers.kafka, [there])
+    await eventually(lambda: is_listed(servers, there), bool)
     with pytest.raises(SingleCopyError, match=there.name):
         await create_topics(servers.kafka, [there], copies=Copies(3, 2), refuse_single_copy=True)
     with pytest.raises(SingleCopyError, match=missing.name):
