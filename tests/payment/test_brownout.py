@@ -221,7 +221,7 @@ async def test_orders_of_an_outage_cost_about_one_call_each(
     """`python -m tests.payment.outage` in short; it measures a whole minute."""
     opened = value("circuit_opened_total")
     figures = await outage(
-        bench, standin, to(standin), rate=10, seconds=5.0, latency_ms=50, slots=8
+        bench, standin, to(standin), rate=20, seconds=5.0, latency_ms=50, slots=8
     )
     assert value("circuit_opened_total") > opened
     assert figures.looks == 0
