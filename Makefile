@@ -54,13 +54,13 @@ demo: $(ENVIRONMENT)  ## orders paid, declined, cancelled, expired, raced for; o
 	@$(LOCAL) demo
 
 # Parallel processes, which are not the default until they have been seen to be reliable.
-PARALLEL = --numprocesses $(WORKERS) --dist loadgroup --no-loadscope-reorder
+PARALLEL = --numprocesses $(WORKERS) --no-loadscope-reorder
 
 test: $(ENVIRONMENT)  ## all tests; some: make test ARGS='tests/saga -k late'; in parallel: make test WORKERS=3
 	@$(RUN) pytest $(if $(WORKERS),$(PARALLEL)) $(ARGS)
 
 check: lint types  ## lint, types and all tests that need no server
-	@TEST_SERVERS=none $(RUN) pytest -m 'not servers' --numprocesses logical --dist worksteal
+	@TEST_SERVERS=none $(RUN) pytest -m 'not servers' --numprocesses logical
 
 check-pythons: $(ENVIRONMENT)  ## the tests that need no server, on every supported Python found here
 	@bash deploy/local/find_python.sh | while read -r python; do \
@@ -68,7 +68,7 @@ check-pythons: $(ENVIRONMENT)  ## the tests that need no server, on every suppor
 		$$python deploy/local/environment.py .local/python-$$version; \
 		echo "== Python $$version"; \
 		TEST_SERVERS=none .local/python-$$version/bin/python -m pytest -q -m 'not servers' \
-			--numprocesses logical --dist worksteal; \
+			--numprocesses logical; \
 	done
 
 lint: $(ENVIRONMENT)  ## style, formatting, and which module may import which

@@ -2,9 +2,11 @@
 
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from deploy.local.stack import LocalStack
 from services.kit.migrate import migrate
@@ -34,27 +36,36 @@ LONGEST_FIRST = (
 """Beginnings of paths. What takes long begins first, so that no process works alone at the end."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks the tests that need servers, and groups tests for pytest-xdist.
-
-    A group runs in one process, in its order. Files are groups, so that the fixtures of a module
-    are made once; tests on the same kind of running system share a process for the same reason.
-    Runs of the fault harness follow each other: two at once take longer than one after the other.
-    """
+    """Marks the tests that need servers, and puts those first that take long."""
     for item in items:
         fixtures = set(getattr(item, "fixturenames", ()))
-        path = item.nodeid.partition("::")[0]
-        if fixtures & SERVER_FIXTURES or path.startswith(WITH_SERVERS):
+        if fixtures & SERVER_FIXTURES or item.nodeid.startswith(WITH_SERVERS):
             item.add_marker(pytest.mark.servers)
-        if path in ("tests/faults/test_seeds.py", "tests/faults/test_upgrade.py"):
-            group = "fault harness"
-        elif "stack" in fixtures:
-            group = f"stack of {'flows' if path.startswith('tests/flows/') else 'ops'}"
-        else:
-            group = path
-        item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=_rank)
+
+
+class _GroupScheduling(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Runs the tests of a group in one process, in their order.
+
+    Files are groups, so that the fixtures of a module are made once; tests on the same running
+    system share a process for the same reason. Runs of the fault harness follow each other: two at
+    once take longer than one after the other. By the path alone: the groups that tests are marked
+    with (`xdist_group`) do not arrive with pytest 9.2 and pytest-xdist 3.8.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        for beginning in ("tests/faults/", "tests/crash/", "tests/flows/"):
+            if path.startswith(beginning):
+                return beginning
+        return "running system of ops" if path.endswith("_system.py") else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _GroupScheduling:
+    """Called by pytest-xdist where there are several processes."""
+    return _GroupScheduling(config, log)
 
 
 def _rank(item: pytest.Item) -> int:
